@@ -11,7 +11,7 @@
 //! * **Ordered**: a batch is there only if every batch before it is.
 //! * **Fenced**: a batch against a head that is no longer the newest changes nothing and answers [`Commit::Moved`].
 //! * **Read-committed**: a read sees whole batches. It may see one that is not yet acknowledged, which is why every answer
-//!   is checked against its [read point](crate::audit) before it is released.
+//!   is checked against its [`ReadPoint`] before it is released.
 //! * **Bounded**: a slot's key is at most [`KEY_BYTES_MAX`], a value at most [`VALUE_BYTES_MAX`]; more is an error that
 //!   changes nothing.
 //!
@@ -85,6 +85,11 @@ impl fmt::Debug for Effect {
         write!(f, "{} {:?}", if self.value.is_some() { "put" } else { "remove" }, self.slot)
     }
 }
+
+/// How many entries were durable before a read began. What was read then is still true for a commit if nothing it rests on
+/// was written by an entry with this index or a later one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReadPoint(pub u64);
 
 /// The newest state that a batch builds on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
