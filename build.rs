@@ -3,7 +3,7 @@
 use std::{env, error::Error, fs, path::PathBuf};
 
 const PUBLIC: [&str; 4] = ["common", "encryption", "authorization", "audit"];
-const STORED: [&str; 2] = ["entry", "key"];
+const STORED: [&str; 3] = ["entry", "key", "log"];
 /// Messages that carry a subject id or a value.
 const SECRET: [&str; 15] = [
     "EncryptRequest",

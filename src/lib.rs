@@ -10,6 +10,7 @@
 //! connection → principal → validate → decide (policy) → guard → keys → crypto → commit(record) → release → response
 //! ```
 
+pub mod audit;
 pub mod catalogue;
 pub mod clock;
 pub mod entropy;

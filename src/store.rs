@@ -91,6 +91,15 @@ impl fmt::Debug for Effect {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ReadPoint(pub u64);
 
+/// The slots that an answer rests on, each with the point it was read at.
+#[derive(Debug, Default)]
+pub struct Rests {
+    /// Read and relied on: the answer is stale once something was *removed* from one of them.
+    pub relied: Vec<(Slot, ReadPoint)>,
+    /// Read and about to be rewritten: the answer is stale once *anything* was written there.
+    pub rewritten: Vec<(Slot, ReadPoint)>,
+}
+
 /// The newest state that a batch builds on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head {

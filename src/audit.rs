@@ -1,0 +1,26 @@
+//! The access log: what was asked, by whom, why, and what was answered. Append-only, and the only way out.
+//!
+//! [`Log::commit`] is the only writer of authoritative state and the only way to turn an [`Unreleased`] result into one that
+//! can leave the process. The type system keeps three promises with it: no answer without a durable record, no change outside
+//! the log, and nothing decided on stale ground.
+//!
+//! * [`record`] – what an operation says of itself, cut into entries
+//! * [`log`] – the writer: preconditions, group commit, one durable batch, then the answers
+//! * [`tally`] – refusals, counted instead of recorded one by one when they come in floods
+//! * [`reader`] – reads entries back and checks their hashes
+//! * [`block`], [`entry`] – how entries lie in the store, and their RFC 6962 leaf hashes
+//!
+//! The log holds no subject id, no value and no key. It names a subject by its alias only.
+
+pub mod block;
+pub mod entry;
+pub mod log;
+pub mod reader;
+mod recent;
+pub mod record;
+pub mod release;
+pub mod tally;
+
+pub use log::{Basis, Effects, Log, Refused};
+pub use record::Record;
+pub use release::{Receipt, Refusal, Released, Unreleased};
