@@ -144,6 +144,20 @@ impl Tenant {
     }
 }
 
+impl Reference {
+    /// No reference.
+    pub fn empty() -> Self {
+        Self("".into())
+    }
+}
+
+impl Purpose {
+    /// The purpose of the control plane.
+    pub fn operate() -> Self {
+        Self("operate".into())
+    }
+}
+
 impl Principal {
     /// An internal actor. No credential leads here: `identity` never calls it.
     pub fn system(name: &'static str) -> Self {

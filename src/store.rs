@@ -100,6 +100,13 @@ pub struct Rests {
     pub rewritten: Vec<(Slot, ReadPoint)>,
 }
 
+impl Rests {
+    /// Every slot named.
+    pub fn slots(&self) -> Vec<Slot> {
+        self.relied.iter().chain(&self.rewritten).map(|(slot, _)| slot.clone()).collect()
+    }
+}
+
 /// The newest state that a batch builds on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head {

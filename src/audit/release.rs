@@ -22,6 +22,8 @@
 
 use std::{fmt, sync::Arc};
 
+use crate::store::ReadPoint;
+
 /// A result whose record is not durable yet. Only [`Log::commit`](super::Log::commit) takes it apart; dropping it drops the
 /// result.
 #[must_use = "only a commit releases it"]
@@ -51,6 +53,11 @@ pub struct Released<T> {
 }
 
 impl<T> Released<T> {
+    /// The end of the log as this result's record left it; 0 if it was only counted.
+    pub fn end(&self) -> ReadPoint {
+        ReadPoint(self.receipts.last().map_or(0, |receipt| receipt.entry_index.saturating_add(1)))
+    }
+
     /// The result, and the evidence that it was recorded: one receipt an entry.
     pub fn into_parts(self) -> (T, Vec<Receipt>) {
         (self.value, self.receipts)

@@ -1,0 +1,127 @@
+//! What all handlers do: take what the server put beside the request, run one operation, answer.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures_util::{Stream, StreamExt, stream};
+use prost::Message;
+use tonic::{Extensions, Request, Response, Status, Streaming};
+
+use super::{
+    Api,
+    admission::{Admission, ByteMeter},
+    status,
+};
+use crate::{
+    audit::Released,
+    identity::Connection,
+    operations::{self, Operation},
+    proto::v1,
+};
+
+/// Messages of one stream that are worked on at once, at most.
+const STREAM_IN_FLIGHT_MAX: usize = 16;
+
+/// Answers of a stream.
+pub(super) type Answers<A> = Pin<Box<dyn Stream<Item = Result<A, Status>> + Send>>;
+
+/// What the server put beside a request.
+struct Arrival {
+    connection: Arc<Connection>,
+    admission: Arc<Admission>,
+    meter: Arc<ByteMeter>,
+}
+
+impl Arrival {
+    /// A request that did not come through the server's own layers is nobody's.
+    fn of(extensions: &Extensions) -> Result<Self, Status> {
+        let missing = || Status::internal("the request did not come through the server");
+        Ok(Self {
+            connection: extensions.get().cloned().ok_or_else(missing)?,
+            admission: extensions.get().cloned().ok_or_else(missing)?,
+            meter: extensions.get().cloned().ok_or_else(missing)?,
+        })
+    }
+}
+
+impl Api {
+    /// Answers a unary call with one operation.
+    pub(super) async fn unary<M, O: Operation, A>(
+        &self,
+        request: Request<M>,
+        ask: impl FnOnce(M) -> O,
+        answer: impl FnOnce(Released<O::Answer>) -> A,
+    ) -> Result<Response<A>, Status> {
+        let arrival = Arrival::of(request.extensions())?;
+        let charge = arrival.meter.take_all().until_delivered();
+        let permit = (arrival.admission.try_admit()?, charge.clone());
+        let operation = ask(request.into_inner());
+        let outcome = operations::run(self.service.clone(), arrival.connection, operation, permit).await;
+        let mut response = Response::new(outcome.map(answer).map_err(status::of)?);
+        response.extensions_mut().insert(charge);
+        Ok(response)
+    }
+
+    /// Answers each message of a stream with one operation, in order, several at once.
+    ///
+    /// Backpressure: a message is read only when there is room to work on it.
+    pub(super) fn stream<M, O, A>(
+        &self,
+        request: Request<Streaming<M>>,
+        ask: impl Fn(M) -> (u64, O) + Clone + Send + 'static,
+        answer: impl Fn(u64, Result<Released<O::Answer>, Status>) -> A + Clone + Send + 'static,
+    ) -> Result<Response<Answers<A>>, Status>
+    where
+        M: Message + Default + 'static,
+        O: Operation,
+        A: Send + 'static,
+    {
+        let arrival = Arrival::of(request.extensions())?;
+        let service = self.service.clone();
+        let messages = stream::unfold((request.into_inner(), arrival), |(mut messages, arrival)| async move {
+            let message = match messages.message().await {
+                Ok(Some(message)) => message,
+                Ok(None) => return None,
+                Err(status) => return Some((Err(status), (messages, arrival))),
+            };
+            let charge = arrival.meter.take(message.encoded_len());
+            let next = match arrival.admission.admit().await {
+                Ok(admitted) => Ok((message, arrival.connection.clone(), (admitted, charge))),
+                Err(refused) => Err(refused.into()),
+            };
+            Some((next, (messages, arrival)))
+        });
+        let answers = messages.map(move |next| {
+            let (service, ask, answer) = (service.clone(), ask.clone(), answer.clone());
+            async move {
+                let (message, connection, permit) = next?;
+                let (sequence, operation) = ask(message);
+                let outcome = operations::run(service, connection, operation, permit).await;
+                Ok(answer(sequence, outcome.map_err(status::of)))
+            }
+        });
+        Ok(Response::new(Box::pin(answers.buffered(STREAM_IN_FLIGHT_MAX))))
+    }
+}
+
+/// The error of one message of a stream.
+pub(super) fn message_error(status: &Status) -> tonic_types::Status {
+    // What tonic puts into the trailers is a google.rpc.Status already.
+    tonic_types::pb::Status::decode(status.details()).unwrap_or_else(|_| tonic_types::pb::Status {
+        code: status.code().into(),
+        message: status.message().to_owned(),
+        details: Vec::new(),
+    })
+}
+
+/// Receipts as they are sent. The checkpoint stays empty while this server signs none.
+pub(super) fn receipts(receipts: Vec<crate::audit::Receipt>) -> Vec<v1::Receipt> {
+    receipts
+        .into_iter()
+        .map(|receipt| v1::Receipt {
+            origin: receipt.origin.to_string(),
+            entry_index: receipt.entry_index,
+            leaf_hash: receipt.leaf_hash.to_vec().into(),
+            checkpoint: String::new(),
+        })
+        .collect()
+}

@@ -1,0 +1,273 @@
+//! Public messages to and from the domain. Nothing is checked here: `operations` checks what it is given.
+
+use prost_types::Timestamp;
+
+use super::call::receipts;
+use crate::{
+    audit::{Released, entry::Stored},
+    id::Principal,
+    operations::{
+        FieldError, Header, Operation, Reason, check, compute_index as indexes,
+        decrypt::{self as opens, Form, Opened},
+        encrypt::{self as seals, Sealed},
+        list_entries as lists,
+    },
+    policy::Verdict,
+    proto::{
+        stored,
+        v1::{self, decrypted_field, encrypted_field, indexed_value},
+    },
+};
+
+type Answer<O> = Released<<O as Operation>::Answer>;
+
+pub(super) fn encrypt(request: v1::EncryptRequest) -> seals::Encrypt {
+    let field = |field: v1::FieldToEncrypt| seals::Field {
+        subject: field.subject,
+        class: field.class,
+        plaintext: field.plaintext,
+        context: field.context,
+        index: field.index,
+    };
+    seals::Encrypt {
+        header: Header {
+            tenant: request.tenant,
+            purpose: request.purpose,
+            request_id: request.request_id,
+            reference: request.reference,
+            actor: request.actor,
+        },
+        fields: request.fields.into_iter().map(field).collect(),
+    }
+}
+
+pub(super) fn encrypted(released: Answer<seals::Encrypt>) -> v1::EncryptResponse {
+    let (fields, evidence) = released.into_parts();
+    let field = |result| match result {
+        Ok(Sealed { ciphertext, index, key_id, key_version }) => v1::EncryptedField {
+            result: Some(encrypted_field::Result::Ciphertext(ciphertext.into())),
+            index: index.map(|index| index.to_vec().into()).unwrap_or_default(),
+            key_id: key_id.as_bytes().to_vec().into(),
+            key_version,
+        },
+        Err(error) => v1::EncryptedField {
+            result: Some(encrypted_field::Result::Error(field_error(error))),
+            ..Default::default()
+        },
+    };
+    v1::EncryptResponse { fields: fields.into_iter().map(field).collect(), receipts: receipts(evidence) }
+}
+
+pub(super) fn decrypt(request: v1::DecryptRequest) -> opens::Decrypt {
+    let field = |field: v1::FieldToDecrypt| opens::Field {
+        form: match field.form() {
+            v1::Form::Unspecified => None,
+            v1::Form::Plaintext => Some(Form::Plaintext),
+            v1::Form::Masked => Some(Form::Masked),
+            v1::Form::BestAllowed => Some(Form::BestAllowed),
+        },
+        subject: field.subject,
+        class: field.class,
+        ciphertext: field.ciphertext,
+        context: field.context,
+    };
+    opens::Decrypt {
+        header: Header {
+            tenant: request.tenant,
+            purpose: request.purpose,
+            request_id: request.request_id,
+            reference: request.reference,
+            actor: request.actor,
+        },
+        fields: request.fields.into_iter().map(field).collect(),
+    }
+}
+
+pub(super) fn decrypted(released: Answer<opens::Decrypt>) -> v1::DecryptResponse {
+    let (fields, evidence) = released.into_parts();
+    let field = |result| match result {
+        Ok(Opened::Plaintext(plaintext)) => decrypted_field::Result::Plaintext(plaintext.expose_into().into()),
+        Ok(Opened::Masked(masked)) => decrypted_field::Result::Masked(masked),
+        Err(error) => decrypted_field::Result::Error(field_error(error)),
+    };
+    let fields = fields.into_iter().map(|result| v1::DecryptedField { result: Some(field(result)) }).collect();
+    v1::DecryptResponse { fields, receipts: receipts(evidence) }
+}
+
+pub(super) fn compute_index(request: v1::ComputeIndexRequest) -> indexes::ComputeIndex {
+    let value = |value: v1::ValueToIndex| indexes::Value { class: value.class, value: value.value };
+    indexes::ComputeIndex {
+        header: Header {
+            tenant: request.tenant,
+            purpose: request.purpose,
+            request_id: request.request_id,
+            reference: request.reference,
+            actor: request.actor,
+        },
+        values: request.values.into_iter().map(value).collect(),
+    }
+}
+
+pub(super) fn computed_index(released: Answer<indexes::ComputeIndex>) -> v1::ComputeIndexResponse {
+    let (values, evidence) = released.into_parts();
+    let value = |result: Result<[u8; 17], FieldError>| match result {
+        Ok(index) => indexed_value::Result::Index(index.to_vec().into()),
+        Err(error) => indexed_value::Result::Error(field_error(error)),
+    };
+    let values = values.into_iter().map(|result| v1::IndexedValue { result: Some(value(result)) }).collect();
+    v1::ComputeIndexResponse { values, receipts: receipts(evidence) }
+}
+
+pub(super) fn check(request: v1::CheckRequest) -> check::Check {
+    let item = |item: v1::CheckItem| check::Item { object: item.object, action: item.action };
+    check::Check {
+        header: Header {
+            tenant: request.tenant,
+            purpose: request.purpose,
+            request_id: request.request_id,
+            reference: request.reference,
+            actor: String::new(),
+        },
+        principal: request.principal,
+        items: request.items.into_iter().map(item).collect(),
+    }
+}
+
+pub(super) fn checked(released: Answer<check::Check>) -> v1::CheckResponse {
+    let (answer, evidence) = released.into_parts();
+    let result = |decision: crate::policy::Decision| v1::CheckResult {
+        verdict: match decision.verdict {
+            Verdict::Allow => v1::Verdict::Allow,
+            Verdict::Deny => v1::Verdict::Deny,
+        }
+        .into(),
+        grant_ids: decision.grant_ids.iter().map(ToString::to_string).collect(),
+        valid_until: decision.valid_until.map(|secs| timestamp(secs.saturating_mul(1_000_000))),
+    };
+    v1::CheckResponse {
+        results: answer.decisions.into_iter().map(result).collect(),
+        policy_version: answer.policy_version,
+        receipts: receipts(evidence),
+    }
+}
+
+pub(super) fn list_entries(request: v1::ListEntriesRequest) -> lists::ListEntries {
+    let operation = match request.operation() {
+        v1::Operation::Unspecified => None,
+        operation => stored::Operation::try_from(i32::from(operation)).ok(),
+    };
+    let verdict = match request.verdict() {
+        v1::Verdict::Unspecified => None,
+        verdict => stored::Verdict::try_from(i32::from(verdict)).ok(),
+    };
+    lists::ListEntries {
+        oldest_first: request.order() == v1::Order::OldestFirst,
+        page_size: request.page_size,
+        filter: lists::Filter {
+            operation,
+            verdict,
+            principal: request.principal,
+            class: request.class,
+            reference: request.reference,
+            start_micros: request.start_time.map(micros),
+            end_micros: request.end_time.map(micros),
+        },
+        header: Header { tenant: request.tenant, request_id: request.request_id, ..Default::default() },
+        page_token: request.page_token,
+    }
+}
+
+pub(super) fn listed_entries(released: Answer<lists::ListEntries>) -> v1::ListEntriesResponse {
+    let (page, evidence) = released.into_parts();
+    v1::ListEntriesResponse {
+        entries: page.entries.into_iter().map(|(stored, entry)| audit_entry(stored, entry)).collect(),
+        next_page_token: page.next_page_token,
+        receipts: receipts(evidence),
+    }
+}
+
+fn audit_entry(stored: Stored, entry: stored::Entry) -> v1::AuditEntry {
+    let target = |target: stored::Target| v1::AuditTarget {
+        outcome: target.outcome,
+        aliases: target.aliases.chunks(crate::audit::record::ALIAS_BYTES).map(|alias| alias.to_vec().into()).collect(),
+        object: target.object,
+        count: target.count,
+        action: target.action,
+    };
+    v1::AuditEntry {
+        index: stored.index,
+        raw: stored.bytes.into(),
+        leaf_hash: stored.leaf_hash.to_vec().into(),
+        time: Some(timestamp(entry.time_unix_micros)),
+        principal: entry.principal,
+        authentication: entry.authentication,
+        roles: entry.roles,
+        tenant: entry.tenant,
+        tenant_seq: entry.tenant_seq,
+        // Numbered alike in both packages.
+        operation: entry.operation,
+        purpose: entry.purpose,
+        policy_version: entry.policy_version,
+        policy_hash: entry.policy_hash.into(),
+        verdict: entry.verdict,
+        grant_ids: entry.grant_ids,
+        targets: entry.targets.into_iter().map(target).collect(),
+        reference: entry.reference,
+        request_id: entry.request_id,
+        actor: entry.actor,
+        region: entry.region,
+        part: entry.part,
+        parts: entry.parts,
+        count: entry.count,
+        effect: entry.effect,
+        refusal: entry.refusal,
+    }
+}
+
+fn field_error(error: FieldError) -> v1::FieldError {
+    let reason = match error.reason {
+        Reason::Denied => v1::Reason::Denied,
+        Reason::InvalidCiphertext => v1::Reason::InvalidCiphertext,
+        Reason::UnknownSubject => v1::Reason::UnknownSubject,
+        Reason::InvalidValue => v1::Reason::InvalidValue,
+        Reason::OverBudget => v1::Reason::OverBudget,
+    };
+    v1::FieldError { reason: reason.into(), message: error.message.to_owned() }
+}
+
+fn timestamp(micros: u64) -> Timestamp {
+    let secs = i64::try_from(micros / 1_000_000).unwrap_or(i64::MAX);
+    let nanos = i32::try_from(micros % 1_000_000).unwrap_or_default().saturating_mul(1_000);
+    Timestamp { seconds: secs, nanos }
+}
+
+/// Microseconds since 1970, and 0 for any time before.
+fn micros(time: Timestamp) -> u64 {
+    let secs = u64::try_from(time.seconds).unwrap_or_default();
+    secs.saturating_mul(1_000_000).saturating_add(u64::try_from(time.nanos / 1_000).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_enums_are_numbered_as_the_public_ones() {
+        for n in 0..100 {
+            let operation = v1::Operation::try_from(n).ok().map(|o| o.as_str_name());
+            assert_eq!(operation, stored::Operation::try_from(n).ok().map(|o| o.as_str_name()));
+            let verdict = v1::Verdict::try_from(n).ok().map(|o| o.as_str_name());
+            assert_eq!(verdict, stored::Verdict::try_from(n).ok().map(|o| o.as_str_name()));
+            let outcome = v1::Outcome::try_from(n).ok().map(|o| o.as_str_name());
+            assert_eq!(outcome, stored::Outcome::try_from(n).ok().map(|o| o.as_str_name()));
+        }
+    }
+
+    #[test]
+    fn times_survive_both_ways() {
+        for value in [0, 1, 999_999, 1_000_000, 1_800_000_000_123_456] {
+            assert_eq!(micros(timestamp(value)), value);
+        }
+        assert_eq!(micros(Timestamp { seconds: -5, nanos: 0 }), 0);
+    }
+}

@@ -1,0 +1,64 @@
+//! The one place with gRPC codes. Each error carries an `ErrorInfo {reason, domain "privet.v1"}`, and where they apply a
+//! `BadRequest` or a `RetryInfo`; never a value.
+
+use std::{collections::HashMap, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::operations::{Failure, Refusal};
+
+/// The domain of every `ErrorInfo`.
+pub const DOMAIN: &str = "privet.v1";
+
+/// The status of a request that has no answer.
+pub fn of(failure: Failure) -> Status {
+    match failure {
+        Failure::Refused(refused) => of_refusal(refused.into_parts().0),
+        Failure::Aborted => status(
+            Code::Aborted,
+            "the policy or a key kept changing while this was decided; try again",
+            details("STATE_MOVED", Some(Duration::from_millis(100))),
+        ),
+        Failure::Unavailable => status(
+            Code::Unavailable,
+            "the access log can't be written, so nothing can be answered",
+            details("LOG_UNAVAILABLE", Some(Duration::from_secs(5))),
+        ),
+        Failure::Internal => status(Code::Internal, "internal error; nothing was released", details("INTERNAL", None)),
+    }
+}
+
+fn of_refusal(refusal: Refusal) -> Status {
+    match refusal {
+        Refusal::Unidentified(why) => {
+            status(Code::Unauthenticated, &why.to_string(), details("UNIDENTIFIED", None))
+        }
+        Refusal::Invalid(violation) => {
+            let message = format!("{}: {}", violation.field, violation.rule);
+            let mut details = details("INVALID_ARGUMENT", None);
+            details.add_bad_request_violation(violation.field, violation.rule);
+            status(Code::InvalidArgument, &message, details)
+        }
+        Refusal::Denied { tenant } => {
+            let message = format!("no grant of tenant {tenant} allows any of this to this caller for this purpose");
+            let metadata = HashMap::from([("tenant".to_owned(), tenant.to_string())]);
+            let mut details = ErrorDetails::new();
+            details.set_error_info("DENIED", DOMAIN, metadata);
+            status(Code::PermissionDenied, &message, details)
+        }
+    }
+}
+
+fn details(reason: &str, retry_after: Option<Duration>) -> ErrorDetails {
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, DOMAIN, HashMap::new());
+    if let Some(delay) = retry_after {
+        details.set_retry_info(Some(delay));
+    }
+    details
+}
+
+fn status(code: Code, message: &str, details: ErrorDetails) -> Status {
+    Status::with_error_details(code, message, details)
+}

@@ -1,0 +1,171 @@
+//! What Privet does, one file an operation, each readable from top to bottom.
+//!
+//! Every operation takes the same way, and [`run`] is that way:
+//!
+//! 1. who asks? An unidentified caller is refused.
+//! 2. is it a request? A malformed one is refused, with the field and the rule.
+//! 3. **attempt**: decide by the policy, find the keys, do the work, commit the record – and with it release the answer.
+//! 4. did the policy or a key move before the record committed? Then nothing was released: attempt again.
+//!
+//! The order is fixed: a denial never depends on whether a subject exists. An operation runs in a task of its own that holds
+//! its admission permit, so a client that hangs up can neither leave an effect without its record nor escape the limits.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::{
+    audit::{Log, Refused, Released, tally},
+    entropy::Entropy,
+    id::{Region, Tenant},
+    identity::{Caller, Connection},
+    keyring::Keyring,
+    policy::Snapshot,
+    proto::stored,
+    store::Store,
+};
+
+pub mod check;
+pub mod compute_index;
+mod decide;
+pub mod decrypt;
+mod describe;
+pub mod encrypt;
+pub mod list_entries;
+mod page;
+pub mod refusal;
+pub mod start;
+mod subjects;
+mod validate;
+
+pub use refusal::{Failure, FieldError, Halt, Reason, Refusal};
+pub use validate::{Header, Limits, Violation};
+
+/// How often an operation is decided again when what it rests on has moved.
+const RERUNS_MAX: usize = 3;
+
+/// All that operations work with.
+pub struct Service {
+    /// The only way to change anything and to answer anything.
+    pub log: Log,
+    /// For reading; writes go through the log.
+    pub store: Arc<dyn Store>,
+    /// Finds and makes keys.
+    pub keyring: Keyring,
+    /// The policy in force.
+    pub policy: ArcSwap<Snapshot>,
+    /// Nonces.
+    pub entropy: Arc<dyn Entropy>,
+    /// Counts refusals that come in floods.
+    pub tally: tally::Tally,
+    /// Bounds on requests.
+    pub limits: Limits,
+    /// The deployment's region label, if it has one.
+    pub region: Option<Region>,
+    /// Keys the MACs of page tokens.
+    pub page_key: page::PageKey,
+}
+
+pub use page::PageKey;
+
+/// One kind of request.
+pub trait Operation: Send + Sized + 'static {
+    /// The request once it is known to be one.
+    type Asked: Send + Sync;
+    /// What it is answered with.
+    type Answer: Send + 'static;
+    /// Its name in the log.
+    const NAME: stored::Operation;
+
+    /// The header of the request: for whom and why.
+    fn header(&self) -> &Header;
+
+    /// Checks the whole request against the limits, the id rules and the catalogue.
+    ///
+    /// # Errors
+    /// The first [`Violation`], naming field and rule.
+    fn validate(self, service: &Service, policy: &Snapshot, caller: &Caller) -> Result<Self::Asked, Violation>;
+
+    /// Decides, works, records and releases: once.
+    ///
+    /// # Errors
+    /// [`Halt::Stale`] asks for another attempt; nothing was released.
+    fn attempt(
+        service: &Service,
+        caller: &Caller,
+        asked: &Self::Asked,
+    ) -> impl Future<Output = Result<Released<Self::Answer>, Halt>> + Send;
+}
+
+/// Runs an operation to its recorded end, in a task of its own that holds `permit` until then.
+///
+/// # Errors
+/// [`Failure`]; a refusal in it is recorded like an answer.
+pub async fn run<O: Operation, P: Send + 'static>(
+    service: Arc<Service>,
+    connection: Arc<Connection>,
+    request: O,
+    permit: P,
+) -> Result<Released<O::Answer>, Failure> {
+    let task = tokio::spawn(async move {
+        let _held_to_the_end = permit;
+        story(&service, &connection, request).await
+    });
+    task.await.map_err(|_| Failure::Internal)?
+}
+
+async fn story<O: Operation>(
+    service: &Service,
+    connection: &Connection,
+    request: O,
+) -> Result<Released<O::Answer>, Failure> {
+    let caller = match &connection.caller {
+        Ok(caller) => caller,
+        Err(unidentified) => return Err(service.refuse_unidentified(O::NAME, *unidentified).await),
+    };
+    let tenant = validate::tenant_for_log(caller, request.header());
+    let asked = match request.validate(service, &service.policy.load_full(), caller) {
+        Ok(asked) => asked,
+        Err(violation) => return Err(service.refuse_invalid(O::NAME, caller, tenant, violation).await),
+    };
+    for _ in 0..=RERUNS_MAX {
+        match O::attempt(service, caller, &asked).await {
+            Ok(released) => return Ok(released),
+            Err(Halt::Stale) => {}
+            Err(Halt::Failed(failure)) => return Err(failure),
+            Err(Halt::Denied(denied)) => return Err(service.refuse_denied(O::NAME, caller, denied).await),
+        }
+    }
+    Err(Failure::Aborted)
+}
+
+impl Service {
+    /// Records what [`tally::Tally`] has counted; to be called each second and before the end.
+    ///
+    /// # Errors
+    /// The log can't be written.
+    pub async fn flush_tally(&self) -> Result<(), Refused> {
+        self.tally.flush(&self.log).await
+    }
+
+    /// The region label that entries carry.
+    fn region(&self) -> &str {
+        self.region.as_ref().map_or("", Region::as_str)
+    }
+
+    /// The tenant's keys.
+    async fn tenant_keys(&self, tenant: &Tenant) -> Result<Arc<crate::keyring::TenantKeys>, Halt> {
+        match self.keyring.tenant(&*self.store, tenant).await {
+            Ok(Some(keys)) => Ok(keys),
+            // The request named a tenant of the configuration, and those have keys before the server listens.
+            Ok(None) => Err(Halt::Failed(Failure::Internal)),
+            Err(error) => Err(Halt::unreadable(&error)),
+        }
+    }
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("log", &self.log).finish_non_exhaustive()
+    }
+}

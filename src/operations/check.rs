@@ -1,0 +1,126 @@
+//! Check: what would the policy answer? For the caller itself, or with action `check` on `policy` for another principal.
+//!
+//! A verdict is an answer too: it is recorded before it is given.
+
+use super::{
+    Halt, Header, Operation, Service, Violation,
+    decide::{Decisions, is_allow},
+    describe,
+    validate::{self, Checked},
+};
+use crate::{
+    audit::{Basis, Effects, Released, Unreleased, record::Targets},
+    id::{Action, ControlObject, Object, Principal, Purpose},
+    identity::Caller,
+    policy::{Decision, Snapshot},
+    proto::stored::{self, Outcome},
+    store::Rests,
+};
+
+/// What is asked.
+pub struct Check {
+    /// For whom and why.
+    pub header: Header,
+    /// Whom the question is about; empty: the caller.
+    pub principal: String,
+    /// What is to be done to what.
+    pub items: Vec<Item>,
+}
+
+/// One question, as it was sent.
+pub struct Item {
+    /// A class or a control-plane object.
+    pub object: String,
+    /// An action.
+    pub action: String,
+}
+
+/// The answers, in the order of the items, and the policy they stand on.
+#[derive(Debug)]
+pub struct Answer {
+    /// One an item.
+    pub decisions: Vec<Decision>,
+    /// The policy version.
+    pub policy_version: u64,
+}
+
+/// A question that holds.
+pub struct Asked {
+    header: Checked,
+    /// Whom it is about, if not the caller.
+    other: Option<Principal>,
+    items: Vec<(Object, Action)>,
+}
+
+impl Operation for Check {
+    type Asked = Asked;
+    type Answer = Answer;
+    const NAME: stored::Operation = stored::Operation::Check;
+
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn validate(self, service: &Service, policy: &Snapshot, caller: &Caller) -> Result<Asked, Violation> {
+        let header = validate::header(&self.header, policy, caller)?;
+        validate::count("items", self.items.len(), service.limits.fields_max)?;
+        let other = match self.principal.as_str() {
+            "" => None,
+            principal => Some(Principal::parse_external(principal).map_err(validate::broken("principal"))?),
+        };
+        let items = self.items.iter().enumerate().map(|(i, item)| {
+            let object =
+                Object::parse(&item.object).map_err(|e| validate::broken(&format!("items[{i}].object"))(e))?;
+            let action =
+                Action::parse(&item.action).map_err(|e| validate::broken(&format!("items[{i}].action"))(e))?;
+            let exists = match &object {
+                Object::Class(class) => {
+                    validate::class(policy, class.as_str(), "items", i)
+                        .map_err(|violation| Violation { field: format!("items[{i}].object"), ..violation })?;
+                    action.is_on_data()
+                }
+                Object::Control(object) => action.control_objects().contains(object),
+            };
+            if exists {
+                Ok((object, action))
+            } else {
+                Err(Violation::new(format!("items[{i}].action"), "must be an action that exists on this object"))
+            }
+        });
+        Ok(Asked { header, other: other.filter(|other| *other != caller.principal), items: items.collect::<Result<_, _>>()? })
+    }
+
+    async fn attempt(service: &Service, caller: &Caller, asked: &Asked) -> Result<Released<Answer>, Halt> {
+        let Asked { header, other, items } = asked;
+        let policy = service.policy.load_full();
+        let now = service.log.now_secs();
+
+        // May the caller ask?
+        let operate = Purpose::operate();
+        let mut permission =
+            Decisions::new(policy.clone(), &caller.principal, &header.tenant, &operate, now);
+        let mut targets = Targets::default();
+        if other.is_some() && !permission.allows_control(ControlObject::Policy, Action::Check) {
+            targets.add(ControlObject::Policy.as_str(), Action::Check.as_str(), Outcome::Denied, None);
+            return Err(describe::denied(service, Self::NAME, caller, header, &permission, targets));
+        }
+
+        // Ask.
+        let principal = other.as_ref().unwrap_or(&caller.principal);
+        let mut questions = Decisions::new(policy.clone(), principal, &header.tenant, &header.purpose, now);
+        let decisions: Vec<Decision> =
+            items.iter().map(|(object, action)| questions.ask(object.clone(), *action).clone()).collect();
+        for ((object, action), decision) in items.iter().zip(&decisions) {
+            let outcome = if is_allow(decision) { Outcome::Allowed } else { Outcome::Denied };
+            targets.add(object.as_str(), action.as_str(), outcome, None);
+        }
+
+        // Record, and with it release.
+        let record = describe::checked(service, caller, header, other.as_ref(), &questions, targets)?;
+        let (version, until) = questions.basis();
+        let until = [until, permission.basis().1].into_iter().flatten().min();
+        let basis = Basis { policy: Some((version, until)), rests: Rests::default() };
+        let answer = Answer { decisions, policy_version: version };
+        Ok(service.log.commit(record, basis, Effects::default(), Unreleased::new(answer)).await?)
+    }
+}

@@ -1,0 +1,104 @@
+//! ComputeIndex: blind indexes, for looking a value up without storing it. A dictionary oracle by nature, so it has an action
+//! of its own.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{
+    FieldError, Halt, Header, Operation, Service, Violation,
+    decide::Decisions,
+    describe,
+    validate::{self, Checked},
+};
+use crate::{
+    audit::{Basis, Effects, Released, Unreleased, record::Targets},
+    catalogue::ClassSpec,
+    envelope,
+    id::Action,
+    identity::Caller,
+    policy::Snapshot,
+    proto::stored::{self, Outcome},
+    store::Rests,
+};
+
+/// What is asked.
+pub struct ComputeIndex {
+    /// For whom and why.
+    pub header: Header,
+    /// The values to index.
+    pub values: Vec<Value>,
+}
+
+/// A value to index, as it was sent.
+pub struct Value {
+    /// Its class.
+    pub class: String,
+    /// The value.
+    pub value: Bytes,
+}
+
+/// A request for indexes that holds.
+pub struct Asked {
+    header: Checked,
+    values: Vec<(Arc<ClassSpec>, Bytes)>,
+}
+
+impl Operation for ComputeIndex {
+    type Asked = Asked;
+    type Answer = Vec<Result<[u8; 17], FieldError>>;
+    const NAME: stored::Operation = stored::Operation::ComputeIndex;
+
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn validate(self, service: &Service, policy: &Snapshot, caller: &Caller) -> Result<Asked, Violation> {
+        let header = validate::header(&self.header, policy, caller)?;
+        validate::count("values", self.values.len(), service.limits.fields_max)?;
+        let values = self.values.into_iter().enumerate().map(|(i, value)| {
+            let class = validate::class(policy, &value.class, "values", i)?;
+            let bytes_max = class.max_bytes.min(service.limits.field_bytes_max);
+            validate::length(value.value.len(), bytes_max, "values", i, "value")?;
+            Ok((class, value.value))
+        });
+        Ok(Asked { header, values: values.collect::<Result<_, _>>()? })
+    }
+
+    async fn attempt(service: &Service, caller: &Caller, asked: &Asked) -> Result<Released<Self::Answer>, Halt> {
+        let Asked { header, values } = asked;
+
+        // Decide.
+        let policy = service.policy.load_full();
+        let now = service.log.now_secs();
+        let mut decisions = Decisions::new(policy, &caller.principal, &header.tenant, &header.purpose, now);
+        let allowed: Vec<bool> =
+            values.iter().map(|(class, _)| decisions.allows(&class.class, Action::Index)).collect();
+        let mut targets = Targets::default();
+        if !allowed.contains(&true) {
+            values.iter().for_each(|(class, _)| targets.add(class.class.as_str(), "", Outcome::Denied, None));
+            return Err(describe::denied(service, Self::NAME, caller, header, &decisions, targets));
+        }
+
+        // Compute.
+        let keys = service.tenant_keys(&header.tenant).await?;
+        let mut answer = Vec::with_capacity(values.len());
+        for ((class, value), allowed) in values.iter().zip(allowed) {
+            let result = if allowed {
+                envelope::normalise(class.kind, value)
+                    .map(|normalised| envelope::blind_index(&keys.index_key(&class.class), normalised.as_bytes()))
+                    .map_err(|invalid| FieldError::invalid_value(invalid.rule))
+            } else {
+                Err(FieldError::DENIED)
+            };
+            let outcome = result.as_ref().map_or_else(|error| error.outcome(), |_| Outcome::Indexed);
+            targets.add(class.class.as_str(), "", outcome, None);
+            answer.push(result);
+        }
+
+        // Record, and with it release. Tenants' own keys are never removed while the tenant is there.
+        let record = describe::decided(service, Self::NAME, caller, header, &decisions, targets)?;
+        let basis = Basis { policy: Some(decisions.basis()), rests: Rests::default() };
+        Ok(service.log.commit(record, basis, Effects::default(), Unreleased::new(answer)).await?)
+    }
+}

@@ -1,0 +1,103 @@
+//! Asks the policy, once per distinct (object, action) of a request, and keeps what the record needs to know of the answers.
+
+use std::sync::Arc;
+
+use crate::{
+    id::{Action, Class, ControlObject, Object, Principal, Purpose, Tenant},
+    policy::{Decision, Question, Snapshot, Verdict},
+    proto::stored,
+};
+
+/// The decisions of one attempt, all under one policy version and one reading of the clock.
+pub(super) struct Decisions<'a> {
+    policy: Arc<Snapshot>,
+    principal: &'a Principal,
+    tenant: &'a Tenant,
+    purpose: &'a Purpose,
+    now_secs: u64,
+    made: Vec<(Object, Action, Decision)>,
+}
+
+impl<'a> Decisions<'a> {
+    pub(super) fn new(
+        policy: Arc<Snapshot>,
+        principal: &'a Principal,
+        tenant: &'a Tenant,
+        purpose: &'a Purpose,
+        now_secs: u64,
+    ) -> Self {
+        Self { policy, principal, tenant, purpose, now_secs, made: Vec::new() }
+    }
+
+    /// Whether this may be done to fields of a class.
+    pub(super) fn allows(&mut self, class: &Class, action: Action) -> bool {
+        // Fields come in runs of few classes: a scan beats hashing.
+        let made = self.made.iter().find(|(object, made, _)| {
+            *made == action && matches!(object, Object::Class(decided) if decided == class)
+        });
+        match made {
+            Some((_, _, decision)) => is_allow(decision),
+            None => is_allow(self.ask(Object::Class(class.clone()), action)),
+        }
+    }
+
+    /// Whether this may be done to a control-plane object.
+    pub(super) fn allows_control(&mut self, object: ControlObject, action: Action) -> bool {
+        is_allow(self.ask(Object::Control(object), action))
+    }
+
+    /// The whole decision.
+    pub(super) fn ask(&mut self, object: Object, action: Action) -> &Decision {
+        let question = Question {
+            principal: self.principal,
+            tenant: self.tenant,
+            object: &object,
+            action,
+            purpose: self.purpose,
+        };
+        let decision = self.policy.decide(&question, self.now_secs);
+        &self.made.push_mut((object, action, decision)).2
+    }
+
+    /// What the writer has to find unchanged.
+    pub(super) fn basis(&self) -> (u64, Option<u64>) {
+        (self.policy.version(), self.made.iter().filter_map(|(_, _, decision)| decision.valid_until).min())
+    }
+
+    /// Writes the decisions into a record. One denied and one allowed make it partial.
+    pub(super) fn describe(&self, entry: &mut stored::Entry) {
+        entry.policy_version = self.policy.version();
+        entry.policy_hash = self.policy.hash().to_vec();
+        let allowed = self.made.iter().any(|(_, _, decision)| is_allow(decision));
+        let denied = self.made.iter().any(|(_, _, decision)| !is_allow(decision));
+        entry.verdict = match (allowed, denied) {
+            (true, false) => stored::Verdict::Allow,
+            (true, true) => stored::Verdict::Partial,
+            (false, _) => stored::Verdict::Deny,
+        }
+        .into();
+        for (_, _, decision) in &self.made {
+            add_distinct(&mut entry.grant_ids, decision.grant_ids.iter().map(|id| id.as_str()));
+            add_distinct(&mut entry.roles, decision.roles.iter().map(|role| role.as_str()));
+        }
+    }
+}
+
+/// Grants and roles named in one entry, at most.
+const NAMED_MAX: usize = 64;
+
+fn add_distinct<'a>(names: &mut Vec<String>, more: impl Iterator<Item = &'a str>) {
+    for name in more {
+        if names.len() < NAMED_MAX && !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+}
+
+/// INVARIANT: only a clear allow allows.
+pub(super) fn is_allow(decision: &Decision) -> bool {
+    match decision.verdict {
+        Verdict::Allow => true,
+        Verdict::Deny => false,
+    }
+}

@@ -1,0 +1,234 @@
+//! Decrypt: opens each field in the form asked for, or says why not.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{
+    FieldError, Halt, Header, Operation, Service, Violation,
+    decide::Decisions,
+    describe,
+    subjects::Tags,
+    validate::{self, Checked},
+};
+use crate::{
+    audit::{Basis, Effects, Released, Unreleased, record::Targets},
+    catalogue::ClassSpec,
+    envelope::{self, Binding},
+    id::{Action, Subject},
+    identity::Caller,
+    keyring::{NoKey, WantOpen},
+    policy::Snapshot,
+    proto::stored::{self, Outcome},
+    secret::Plaintext,
+};
+
+/// What is asked.
+pub struct Decrypt {
+    /// For whom and why.
+    pub header: Header,
+    /// What to open.
+    pub fields: Vec<Field>,
+}
+
+/// A field to open, as it was sent.
+pub struct Field {
+    /// The customer.
+    pub subject: String,
+    /// The class.
+    pub class: String,
+    /// Field format v1.
+    pub ciphertext: Bytes,
+    /// What the ciphertext was bound to.
+    pub context: Bytes,
+    /// How to serve it; `None`: no known form.
+    pub form: Option<Form>,
+}
+
+/// How an opened field is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As it was sealed. Action `decrypt`.
+    Plaintext,
+    /// Masked. Action `mask`.
+    Masked,
+    /// Plaintext if allowed, else masked if allowed, else denied.
+    BestAllowed,
+}
+
+/// An opened field, in the form it is served.
+pub enum Opened {
+    /// As it was sealed.
+    Plaintext(Plaintext),
+    /// Masked.
+    Masked(String),
+}
+
+/// A request to open that holds.
+pub struct Asked {
+    header: Checked,
+    fields: Vec<AskedField>,
+}
+
+struct AskedField {
+    subject: Subject,
+    class: Arc<ClassSpec>,
+    ciphertext: Bytes,
+    context: Bytes,
+    form: Form,
+}
+
+/// What the policy lets a field be served as.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Served {
+    Plaintext,
+    Masked,
+}
+
+impl Operation for Decrypt {
+    type Asked = Asked;
+    type Answer = Vec<Result<Opened, FieldError>>;
+    const NAME: stored::Operation = stored::Operation::Decrypt;
+
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn validate(self, service: &Service, policy: &Snapshot, caller: &Caller) -> Result<Asked, Violation> {
+        let header = validate::header(&self.header, policy, caller)?;
+        validate::count("fields", self.fields.len(), service.limits.fields_max)?;
+        let ciphertext_bytes_max = service.limits.field_bytes_max + envelope::OVERHEAD;
+        let fields = self.fields.into_iter().enumerate().map(|(i, field)| {
+            validate::length(field.ciphertext.len(), ciphertext_bytes_max, "fields", i, "ciphertext")?;
+            validate::length(field.context.len(), validate::CONTEXT_BYTES_MAX, "fields", i, "context")?;
+            let form = field.form.ok_or_else(|| {
+                Violation::new(
+                    format!("fields[{i}].form"),
+                    "must be FORM_PLAINTEXT, FORM_MASKED or FORM_BEST_ALLOWED",
+                )
+            })?;
+            Ok(AskedField {
+                class: validate::class(policy, &field.class, "fields", i)?,
+                subject: validate::subject(field.subject, "fields", i)?,
+                ciphertext: field.ciphertext,
+                context: field.context,
+                form,
+            })
+        });
+        Ok(Asked { header, fields: fields.collect::<Result<_, _>>()? })
+    }
+
+    async fn attempt(service: &Service, caller: &Caller, asked: &Asked) -> Result<Released<Self::Answer>, Halt> {
+        let Asked { header, fields } = asked;
+        let at = service.log.read_point();
+
+        // Decide.
+        let policy = service.policy.load_full();
+        let now = service.log.now_secs();
+        let mut decisions = Decisions::new(policy, &caller.principal, &header.tenant, &header.purpose, now);
+        let served: Vec<Option<Served>> = fields.iter().map(|field| serve(&mut decisions, field)).collect();
+        let mut targets = Targets::default();
+        if served.iter().all(Option::is_none) {
+            fields.iter().for_each(|field| targets.add(field.class.class.as_str(), asked_for(field), Outcome::Denied, None));
+            return Err(describe::denied(service, Self::NAME, caller, header, &decisions, targets));
+        }
+
+        // Find the keys. What is not even shaped like a ciphertext needs none.
+        let tenant_keys = service.tenant_keys(&header.tenant).await?;
+        let mut tags = Tags::new(&tenant_keys);
+        let wanted: Vec<WantOpen<'_>> = fields
+            .iter()
+            .zip(&served)
+            .filter_map(|(field, served)| {
+                served.as_ref()?;
+                let key_id = envelope::key_id(&field.ciphertext).ok()?;
+                Some(WantOpen { tag: tags.tag(&field.subject), category: &field.class.category, key_id })
+            })
+            .collect();
+        let mut opening = service
+            .keyring
+            .for_opening(&*service.store, &tenant_keys, &wanted, at)
+            .await
+            .map_err(|error| Halt::unreadable(&error))?;
+
+        // Open.
+        let mut keys = opening.keys.iter();
+        let mut answer = Vec::with_capacity(fields.len());
+        for (field, served) in fields.iter().zip(&served) {
+            let (result, alias) = match served {
+                None => (Err(FieldError::DENIED), None),
+                Some(served) => {
+                    let key = envelope::key_id(&field.ciphertext).ok().and_then(|_| keys.next());
+                    match key {
+                        None => (Err(FieldError::INVALID_CIPHERTEXT), None),
+                        Some(Ok(key)) => {
+                            let binding = Binding {
+                                tenant: &header.tenant,
+                                subject: &field.subject,
+                                class: &field.class.class,
+                                context: &field.context,
+                            };
+                            let opened = envelope::open(key.sealing(), &binding, &field.ciphertext)
+                                .map_err(|_| FieldError::INVALID_CIPHERTEXT)
+                                .map(|plaintext| in_form(*served, &field.class, plaintext));
+                            (opened, Some(key.alias()))
+                        }
+                        Some(Err(NoKey::UnknownSubject)) => (Err(FieldError::UNKNOWN_SUBJECT), None),
+                        Some(Err(NoKey::NoSuchKey { alias } | NoKey::OverBudget { alias })) => {
+                            (Err(FieldError::INVALID_CIPHERTEXT), Some(*alias))
+                        }
+                    }
+                }
+            };
+            let outcome = match &result {
+                Ok(Opened::Plaintext(_)) => Outcome::Opened,
+                Ok(Opened::Masked(_)) => Outcome::Masked,
+                Err(error) => error.outcome(),
+            };
+            targets.add(field.class.class.as_str(), asked_for(field), outcome, alias);
+            answer.push(result);
+        }
+
+        // Record, and with it release.
+        let record = describe::decided(service, Self::NAME, caller, header, &decisions, targets)?;
+        let basis = Basis { policy: Some(decisions.basis()), rests: std::mem::take(&mut opening.rests) };
+        let slots = basis.rests.slots();
+        let released = service.log.commit(record, basis, Effects::default(), Unreleased::new(answer)).await;
+        released.map_err(|refused| {
+            service.keyring.forget(&slots);
+            refused.into()
+        })
+    }
+}
+
+/// What the policy lets a field be served as.
+fn serve(decisions: &mut Decisions<'_>, field: &AskedField) -> Option<Served> {
+    let class = &field.class.class;
+    match field.form {
+        Form::Plaintext => decisions.allows(class, Action::Decrypt).then_some(Served::Plaintext),
+        Form::Masked => decisions.allows(class, Action::Mask).then_some(Served::Masked),
+        Form::BestAllowed => {
+            if decisions.allows(class, Action::Decrypt) {
+                Some(Served::Plaintext)
+            } else {
+                decisions.allows(class, Action::Mask).then_some(Served::Masked)
+            }
+        }
+    }
+}
+
+/// The form asked for, as the log names it.
+fn asked_for(field: &AskedField) -> &'static str {
+    match field.form {
+        Form::Plaintext => "decrypt",
+        Form::Masked => "mask",
+        Form::BestAllowed => "best-allowed",
+    }
+}
+
+fn in_form(served: Served, class: &ClassSpec, plaintext: Plaintext) -> Opened {
+    match served {
+        Served::Plaintext => Opened::Plaintext(plaintext),
+        Served::Masked => Opened::Masked(envelope::mask(class.kind, plaintext.expose())),
+    }
+}

@@ -1,0 +1,87 @@
+//! How operations appear in the log.
+
+use super::{Service, decide::Decisions, refusal::Denied, refusal::Halt, validate::Checked};
+use crate::{
+    audit::{Record, record::Targets},
+    id::{Principal, Tenant},
+    identity::Caller,
+    proto::stored::{self, Operation},
+};
+
+/// The record of a request that was decided.
+pub(super) fn decided(
+    service: &Service,
+    operation: Operation,
+    caller: &Caller,
+    asked: &Checked,
+    decisions: &Decisions<'_>,
+    targets: Targets,
+) -> Result<Record, Halt> {
+    let mut entry = common(service, operation, caller, asked);
+    decisions.describe(&mut entry);
+    Ok(Record::encode(&asked.tenant, entry, targets.finish())?)
+}
+
+fn common(service: &Service, operation: Operation, caller: &Caller, asked: &Checked) -> stored::Entry {
+    stored::Entry {
+        operation: operation.into(),
+        principal: caller.principal.as_str().to_owned(),
+        authentication: caller.authentication.clone(),
+        purpose: asked.purpose.as_str().to_owned(),
+        reference: asked.reference.as_str().to_owned(),
+        request_id: asked.request_id.as_str().to_owned(),
+        actor: asked.actor.as_ref().map(|actor| actor.as_str().to_owned()).unwrap_or_default(),
+        region: service.region().to_owned(),
+        ..Default::default()
+    }
+}
+
+/// The record of a question to the policy, which may be about somebody else.
+pub(super) fn checked(
+    service: &Service,
+    caller: &Caller,
+    asked: &Checked,
+    about: Option<&Principal>,
+    decisions: &Decisions<'_>,
+    targets: Targets,
+) -> Result<Record, Halt> {
+    let mut entry = common(service, Operation::Check, caller, asked);
+    entry.effect = about.map(|principal| format!("about {principal}")).unwrap_or_default();
+    decisions.describe(&mut entry);
+    Ok(Record::encode(&asked.tenant, entry, targets.finish())?)
+}
+
+/// A request of which nothing is allowed.
+pub(super) fn denied(
+    service: &Service,
+    operation: Operation,
+    caller: &Caller,
+    asked: &Checked,
+    decisions: &Decisions<'_>,
+    targets: Targets,
+) -> Halt {
+    match decided(service, operation, caller, asked, decisions, targets) {
+        Ok(record) => Halt::Denied(Denied { tenant: asked.tenant.clone(), record }),
+        Err(halt) => halt,
+    }
+}
+
+/// The record of a call that came to no decision.
+pub(super) fn refusal(
+    service: &Service,
+    operation: Operation,
+    caller: Option<&Caller>,
+    tenant: &Tenant,
+    reason: &str,
+) -> Option<Record> {
+    let entry = stored::Entry {
+        operation: operation.into(),
+        principal: caller.map(|caller| caller.principal.as_str().to_owned()).unwrap_or_default(),
+        authentication: caller.map(|caller| caller.authentication.clone()).unwrap_or_default(),
+        verdict: stored::Verdict::Deny.into(),
+        refusal: reason.to_owned(),
+        region: service.region().to_owned(),
+        ..Default::default()
+    };
+    Record::encode(tenant, entry, Vec::new()).ok()
+}

@@ -1,0 +1,199 @@
+//! Encrypt: seals each field under the key of its (tenant, subject, category).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{
+    FieldError, Halt, Header, Operation, Service, Violation,
+    decide::Decisions,
+    describe,
+    subjects::Tags,
+    validate::{self, Checked},
+};
+use crate::{
+    audit::{Basis, Effects, Released, Unreleased, record::Targets},
+    catalogue::ClassSpec,
+    envelope::{self, Binding, KeyId},
+    id::{Action, Subject},
+    identity::Caller,
+    keyring::{NoKey, WantSeal},
+    policy::Snapshot,
+    proto::stored::{self, Outcome},
+};
+
+/// What is asked.
+pub struct Encrypt {
+    /// For whom and why.
+    pub header: Header,
+    /// What to seal.
+    pub fields: Vec<Field>,
+}
+
+/// A field to seal, as it was sent.
+pub struct Field {
+    /// The customer.
+    pub subject: String,
+    /// The class.
+    pub class: String,
+    /// The value.
+    pub plaintext: Bytes,
+    /// Bound to the ciphertext.
+    pub context: Bytes,
+    /// Whether to index the value too.
+    pub index: bool,
+}
+
+/// A sealed field.
+#[derive(Debug)]
+pub struct Sealed {
+    /// Field format v1.
+    pub ciphertext: Vec<u8>,
+    /// The blind index, where asked for.
+    pub index: Option<[u8; 17]>,
+    /// Names the key and commits to it.
+    pub key_id: KeyId,
+    /// The key's version in its category.
+    pub key_version: u32,
+}
+
+/// A request to seal that holds.
+pub struct Asked {
+    header: Checked,
+    fields: Vec<AskedField>,
+}
+
+struct AskedField {
+    subject: Subject,
+    class: Arc<ClassSpec>,
+    plaintext: Bytes,
+    context: Bytes,
+    index: bool,
+}
+
+impl Operation for Encrypt {
+    type Asked = Asked;
+    type Answer = Vec<Result<Sealed, FieldError>>;
+    const NAME: stored::Operation = stored::Operation::Encrypt;
+
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn validate(self, service: &Service, policy: &Snapshot, caller: &Caller) -> Result<Asked, Violation> {
+        let header = validate::header(&self.header, policy, caller)?;
+        validate::count("fields", self.fields.len(), service.limits.fields_max)?;
+        let fields = self.fields.into_iter().enumerate().map(|(i, field)| {
+            let class = validate::class(policy, &field.class, "fields", i)?;
+            let bytes_max = class.max_bytes.min(service.limits.field_bytes_max);
+            validate::length(field.plaintext.len(), bytes_max, "fields", i, "plaintext")?;
+            validate::length(field.context.len(), validate::CONTEXT_BYTES_MAX, "fields", i, "context")?;
+            Ok(AskedField {
+                subject: validate::subject(field.subject, "fields", i)?,
+                class,
+                plaintext: field.plaintext,
+                context: field.context,
+                index: field.index,
+            })
+        });
+        Ok(Asked { header, fields: fields.collect::<Result<_, _>>()? })
+    }
+
+    async fn attempt(service: &Service, caller: &Caller, asked: &Asked) -> Result<Released<Self::Answer>, Halt> {
+        let Asked { header, fields } = asked;
+        let at = service.log.read_point();
+
+        // Decide.
+        let policy = service.policy.load_full();
+        let now = service.log.now_secs();
+        let mut decisions = Decisions::new(policy, &caller.principal, &header.tenant, &header.purpose, now);
+        let allowed: Vec<bool> = fields
+            .iter()
+            .map(|field| {
+                let class = &field.class.class;
+                decisions.allows(class, Action::Encrypt) && (!field.index || decisions.allows(class, Action::Index))
+            })
+            .collect();
+        let mut targets = Targets::default();
+        if !allowed.contains(&true) {
+            fields.iter().for_each(|field| targets.add(field.class.class.as_str(), "", Outcome::Denied, None));
+            return Err(describe::denied(service, Self::NAME, caller, header, &decisions, targets));
+        }
+
+        // Find or make the keys.
+        let tenant_keys = service.tenant_keys(&header.tenant).await?;
+        let mut tags = Tags::new(&tenant_keys);
+        let permitted = || fields.iter().zip(&allowed).filter_map(|(field, allowed)| allowed.then_some(field));
+        let wanted: Vec<WantSeal<'_>> = permitted()
+            .map(|field| WantSeal { tag: tags.tag(&field.subject), category: &field.class.category, seals: 1 })
+            .collect();
+        let mut sealing = service
+            .keyring
+            .for_sealing(&*service.store, &tenant_keys, &wanted, at)
+            .await
+            .map_err(|error| Halt::unreadable(&error))?;
+
+        // Seal.
+        let mut nonces = vec![envelope::Nonce::default(); wanted.len()];
+        service.entropy.fill(nonces.as_flattened_mut()).map_err(|error| Halt::unreadable(&error))?;
+        let mut keys = sealing.keys.iter().zip(&nonces);
+        let mut answer = Vec::with_capacity(fields.len());
+        for (field, allowed) in fields.iter().zip(&allowed) {
+            let class = &field.class;
+            let (result, alias) = match allowed.then(|| keys.next()).flatten() {
+                None => (Err(FieldError::DENIED), None),
+                Some((Ok(key), nonce)) => {
+                    let binding = Binding {
+                        tenant: &header.tenant,
+                        subject: &field.subject,
+                        class: &class.class,
+                        context: &field.context,
+                    };
+                    let result = index(&tenant_keys, field).and_then(|index| {
+                        let ciphertext = envelope::seal(key.sealing(), nonce, &binding, &field.plaintext)
+                            .map_err(|_| FieldError::invalid_value("the value is too long to seal"))?;
+                        Ok(Sealed { ciphertext, index, key_id: key.id(), key_version: key.version() })
+                    });
+                    (result, Some(key.alias()))
+                }
+                Some((Err(no_key), _)) => match no_key {
+                    NoKey::OverBudget { alias } => (Err(FieldError::OVER_BUDGET), Some(*alias)),
+                    // Sealing makes the key that is not there.
+                    NoKey::UnknownSubject | NoKey::NoSuchKey { .. } => (Err(FieldError::UNKNOWN_SUBJECT), None),
+                },
+            };
+            let outcome = match &result {
+                Ok(Sealed { index: None, .. }) => Outcome::Sealed,
+                Ok(Sealed { index: Some(_), .. }) => Outcome::SealedAndIndexed,
+                Err(error) => error.outcome(),
+            };
+            targets.add(class.class.as_str(), "", outcome, alias);
+            answer.push(result);
+        }
+
+        // Record, and with it release.
+        let record = describe::decided(service, Self::NAME, caller, header, &decisions, targets)?;
+        let basis = Basis { policy: Some(decisions.basis()), rests: std::mem::take(&mut sealing.rests) };
+        let effects = Effects { writes: std::mem::take(&mut sealing.effects), ..Effects::default() };
+        let slots = basis.rests.slots();
+        match service.log.commit(record, basis, effects, Unreleased::new(answer)).await {
+            Ok(released) => {
+                service.keyring.settle(sealing, released.end());
+                Ok(released)
+            }
+            Err(refused) => {
+                service.keyring.forget(&slots);
+                Err(refused.into())
+            }
+        }
+    }
+}
+
+fn index(keys: &crate::keyring::TenantKeys, field: &AskedField) -> Result<Option<[u8; 17]>, FieldError> {
+    if !field.index {
+        return Ok(None);
+    }
+    let normalised = envelope::normalise(field.class.kind, &field.plaintext)
+        .map_err(|invalid| FieldError::invalid_value(invalid.rule))?;
+    Ok(Some(envelope::blind_index(&keys.index_key(&field.class.class), normalised.as_bytes())))
+}

@@ -1,0 +1,95 @@
+//! Page tokens: opaque to the caller, bound to its query and to itself.
+//!
+//! ```text
+//! token = base64url( version (1) ‖ bound (8) ‖ next (8) ‖ HMAC-SHA256(page key, version ‖ bound ‖ next ‖ query)[..16] )
+//! ```
+//!
+//! A token of another query, another caller or another run of the server is refused.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use ring::hmac;
+use subtle::ConstantTimeEq;
+
+use crate::entropy::{Entropy, Unavailable};
+
+const VERSION: u8 = 1;
+const MAC_BYTES: usize = 16;
+
+/// The MAC key of one run's page tokens.
+#[derive(Debug)]
+pub struct PageKey(hmac::Key);
+
+/// Where a listing goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cursor {
+    /// The end of the log when the listing began: later entries are not part of it.
+    pub(super) bound: u64,
+    /// The next index to look at (ascending), or the one after it (descending).
+    pub(super) next: u64,
+}
+
+impl PageKey {
+    /// Draws a key.
+    ///
+    /// # Errors
+    /// [`Unavailable`] if there is no randomness.
+    pub fn random(entropy: &dyn Entropy) -> Result<Self, Unavailable> {
+        let key = crate::secret::Key::random(entropy)?;
+        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, key.expose())))
+    }
+
+    pub(super) fn token(&self, cursor: Cursor, query: &[u8]) -> String {
+        let body = body(cursor);
+        let mac = self.mac(&body, query);
+        URL_SAFE_NO_PAD.encode([body.as_slice(), mac.as_ref().get(..MAC_BYTES).unwrap_or_default()].concat())
+    }
+
+    pub(super) fn cursor(&self, token: &str, query: &[u8]) -> Option<Cursor> {
+        let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+        let (body, mac) = bytes.split_first_chunk::<17>()?;
+        let expected = self.mac(body, query);
+        if !bool::from(expected.as_ref().get(..MAC_BYTES)?.ct_eq(mac)) {
+            return None;
+        }
+        let (bound, next) = body.get(1..)?.split_first_chunk::<8>()?;
+        Some(Cursor { bound: u64::from_be_bytes(*bound), next: u64::from_be_bytes(next.try_into().ok()?) })
+    }
+
+    fn mac(&self, body: &[u8], query: &[u8]) -> hmac::Tag {
+        let mut context = hmac::Context::with_key(&self.0);
+        context.update(body);
+        context.update(query);
+        context.sign()
+    }
+}
+
+fn body(cursor: Cursor) -> [u8; 17] {
+    let mut body = [VERSION; 17];
+    let (_, numbers) = body.split_at_mut(1);
+    let (bound, next) = numbers.split_at_mut(8);
+    bound.copy_from_slice(&cursor.bound.to_be_bytes());
+    next.copy_from_slice(&cursor.next.to_be_bytes());
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::SystemEntropy;
+
+    #[test]
+    fn a_token_leads_back_for_its_own_query_only() {
+        let key = PageKey::random(&SystemEntropy::open()).unwrap();
+        let cursor = Cursor { bound: 9_000, next: 17 };
+        let token = key.token(cursor, b"acme/alice");
+        assert_eq!(key.cursor(&token, b"acme/alice"), Some(cursor));
+        assert_eq!(key.cursor(&token, b"acme/bob"), None);
+        assert_eq!(PageKey::random(&SystemEntropy::open()).unwrap().cursor(&token, b"acme/alice"), None);
+        for at in 0..token.len() {
+            let mut changed = token.clone().into_bytes();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            assert_eq!(key.cursor(std::str::from_utf8(&changed).unwrap(), b"acme/alice"), None, "character {at}");
+        }
+        assert_eq!(key.cursor("", b""), None);
+    }
+}

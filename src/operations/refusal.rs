@@ -1,0 +1,193 @@
+//! How requests and fields fail.
+
+use super::{Service, Violation, describe};
+use crate::{
+    audit::{self, Record, Refused, Released, tally},
+    id::Tenant,
+    identity::{Caller, Unidentified},
+    proto::stored::{Operation, Outcome},
+};
+
+/// Refusals of callers nobody knows, recorded one by one each second; more are counted.
+const UNIDENTIFIED_EACH_MAX: u32 = 10;
+/// Malformed requests of one principal, likewise.
+const INVALID_EACH_MAX: u32 = 10;
+/// Denials of one principal, likewise.
+const DENIED_EACH_MAX: u32 = 100;
+
+/// Why a request was refused as a whole. Holds no personal data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The caller's certificate names no principal.
+    Unidentified(Unidentified),
+    /// It is no request.
+    Invalid(Violation),
+    /// Nothing of it is allowed.
+    Denied {
+        /// The tenant whose admins can grant it.
+        tenant: Tenant,
+    },
+}
+
+impl audit::Refusal for Refusal {}
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub enum Failure {
+    /// It was refused, and the refusal is recorded.
+    Refused(Released<Refusal>),
+    /// What it rests on moved each time it was decided.
+    Aborted,
+    /// The log or the store can't be used.
+    Unavailable,
+    /// A defect; nothing was released.
+    Internal,
+}
+
+/// Why an attempt ended without an answer.
+#[derive(Debug)]
+pub enum Halt {
+    /// Something moved: decide again.
+    Stale,
+    /// Nothing of it is allowed: to be recorded and refused.
+    Denied(Denied),
+    /// No further attempt helps.
+    Failed(Failure),
+}
+
+/// A request of which nothing is allowed, with its record.
+#[derive(Debug)]
+pub struct Denied {
+    pub(super) tenant: Tenant,
+    pub(super) record: Record,
+}
+
+/// Why one field has no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// The cause.
+    pub reason: Reason,
+    /// Names the rule; never a value.
+    pub message: &'static str,
+}
+
+/// The causes a field can fail for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// No grant allows it.
+    Denied,
+    /// Not a ciphertext of this tenant, subject, class and context.
+    InvalidCiphertext,
+    /// Nothing was ever sealed for this subject and category.
+    UnknownSubject,
+    /// The value is not one of its class.
+    InvalidValue,
+    /// A key's budget is spent.
+    OverBudget,
+}
+
+impl FieldError {
+    pub(super) const DENIED: Self =
+        Self { reason: Reason::Denied, message: "no grant allows this to this caller for this purpose" };
+    pub(super) const INVALID_CIPHERTEXT: Self = Self {
+        reason: Reason::InvalidCiphertext,
+        message: "not a ciphertext of this tenant, subject, class and context",
+    };
+    pub(super) const UNKNOWN_SUBJECT: Self =
+        Self { reason: Reason::UnknownSubject, message: "nothing was ever sealed for this subject and category" };
+    pub(super) const OVER_BUDGET: Self =
+        Self { reason: Reason::OverBudget, message: "this subject and category has 64 live key versions: retire some" };
+
+    /// A value that is not one of its class.
+    pub(super) fn invalid_value(message: &'static str) -> Self {
+        Self { reason: Reason::InvalidValue, message }
+    }
+
+    /// How the log names it.
+    pub(super) fn outcome(self) -> Outcome {
+        match self.reason {
+            Reason::Denied => Outcome::Denied,
+            Reason::InvalidCiphertext => Outcome::InvalidCiphertext,
+            Reason::UnknownSubject => Outcome::UnknownSubject,
+            Reason::InvalidValue => Outcome::InvalidValue,
+            Reason::OverBudget => Outcome::OverBudget,
+        }
+    }
+}
+
+impl Halt {
+    /// A store or key that can't be read: logged here, since the answer says no more than "unavailable".
+    pub(super) fn unreadable(error: &dyn std::error::Error) -> Self {
+        tracing::error!(error, "state can't be read");
+        Self::Failed(Failure::Unavailable)
+    }
+}
+
+impl From<Refused> for Halt {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Stale => Self::Stale,
+            Refused::TooLong => Self::Failed(Failure::Internal),
+            Refused::Unavailable => Self::Failed(Failure::Unavailable),
+        }
+    }
+}
+
+impl From<audit::record::TooLong> for Halt {
+    fn from(_: audit::record::TooLong) -> Self {
+        Self::Failed(Failure::Internal)
+    }
+}
+
+impl Service {
+    pub(super) async fn refuse_unidentified(&self, operation: Operation, why: Unidentified) -> Failure {
+        let kind =
+            tally::Kind { operation, principal: None, tenant: Tenant::system(), reason: "UNIDENTIFIED" };
+        let record = || describe::refusal(self, operation, None, &Tenant::system(), "UNIDENTIFIED");
+        self.refuse(kind, UNIDENTIFIED_EACH_MAX, record, Refusal::Unidentified(why)).await
+    }
+
+    pub(super) async fn refuse_invalid(
+        &self,
+        operation: Operation,
+        caller: &Caller,
+        tenant: Tenant,
+        violation: Violation,
+    ) -> Failure {
+        let kind = tally::Kind {
+            operation,
+            principal: Some(caller.principal.clone()),
+            tenant: tenant.clone(),
+            reason: "INVALID_ARGUMENT",
+        };
+        let record = || describe::refusal(self, operation, Some(caller), &tenant, "INVALID_ARGUMENT");
+        self.refuse(kind, INVALID_EACH_MAX, record, Refusal::Invalid(violation)).await
+    }
+
+    /// Unless denials come in a flood, each record says what was asked.
+    pub(super) async fn refuse_denied(&self, operation: Operation, caller: &Caller, denied: Denied) -> Failure {
+        let Denied { tenant, record } = denied;
+        let kind = tally::Kind {
+            operation,
+            principal: Some(caller.principal.clone()),
+            tenant: tenant.clone(),
+            reason: "DENIED",
+        };
+        self.refuse(kind, DENIED_EACH_MAX, || Some(record), Refusal::Denied { tenant }).await
+    }
+
+    async fn refuse(
+        &self,
+        kind: tally::Kind,
+        each_max: u32,
+        record: impl FnOnce() -> Option<Record>,
+        refusal: Refusal,
+    ) -> Failure {
+        match self.tally.refuse(&self.log, kind, each_max, record, refusal).await {
+            Ok(released) => Failure::Refused(released),
+            Err(Refused::TooLong) => Failure::Internal,
+            // A refusal rests on nothing, so it can't be stale.
+            Err(Refused::Stale | Refused::Unavailable) => Failure::Unavailable,
+        }
+    }
+}
