@@ -10,10 +10,13 @@
 //! connection → principal → validate → decide (policy) → guard → keys → crypto → commit(record) → release → response
 //! ```
 
+pub mod api;
 pub mod catalogue;
 pub mod clock;
+pub mod config;
 pub mod entropy;
 pub mod id;
+pub mod identity;
 pub mod proto;
 pub mod secret;
 pub mod store;
