@@ -10,11 +10,17 @@
 //! connection → principal → validate → decide (policy) → guard → keys → crypto → commit(record) → release → response
 //! ```
 
+<<<<<<< HEAD
 pub mod audit;
+=======
+pub mod api;
+>>>>>>> server
 pub mod catalogue;
 pub mod clock;
+pub mod config;
 pub mod entropy;
 pub mod id;
+pub mod identity;
 pub mod proto;
 pub mod secret;
 pub mod store;

@@ -1,0 +1,149 @@
+//! Who is at the other end of a connection.
+//!
+//! A certificate becomes a [`Caller`] once, when its connection is made; every request on that connection is that caller's.
+//! The work here is pure: whether the certificate can be trusted at all is the TLS handshake's matter, which comes first.
+//!
+//! What this refuses: to guess. A certificate without exactly one well-formed SPIFFE id is nobody's ([`Unidentified`]), and
+//! no certificate leads to a `system:` or `user:` principal.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use ring::digest;
+
+use crate::id::{Invalid, Principal, Tenant};
+
+pub mod dev;
+mod spiffe;
+
+pub use spiffe::spiffe_id;
+
+/// What is known of a connection's other end. Put into the extensions of each of its requests, as an `Arc`.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The address it came from.
+    pub peer: SocketAddr,
+    /// Whose it is, or why it is nobody's.
+    pub caller: Result<Caller, Unidentified>,
+}
+
+impl Connection {
+    /// Reads a verified leaf certificate, in DER.
+    pub fn new(peer: SocketAddr, leaf: &[u8], bindings: &Bindings) -> Self {
+        Self { peer, caller: Caller::from_certificate(leaf, bindings) }
+    }
+}
+
+/// An authenticated principal, how it was authenticated, and the tenants it may name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Who.
+    pub principal: Principal,
+    /// By what: `mtls:` and the first 16 hexadecimal digits of the certificate's SHA-256.
+    pub authentication: String,
+    tenants: Arc<BTreeSet<Tenant>>,
+}
+
+impl Caller {
+    /// A principal that was authenticated in some way, and the tenants that it may name.
+    pub fn new(principal: Principal, authentication: String, tenants: Arc<BTreeSet<Tenant>>) -> Self {
+        Self { principal, authentication, tenants }
+    }
+
+    /// Reads a verified leaf certificate, in DER.
+    ///
+    /// # Errors
+    /// [`Unidentified`] if it does not carry exactly one well-formed SPIFFE id.
+    pub fn from_certificate(leaf: &[u8], bindings: &Bindings) -> Result<Self, Unidentified> {
+        let principal = spiffe_id(leaf)?;
+        let mut authentication = hex::encode(digest::digest(&digest::SHA256, leaf));
+        authentication.truncate(16);
+        authentication.insert_str(0, "mtls:");
+        let tenants = bindings.tenants_of(&principal);
+        Ok(Self { principal, authentication, tenants })
+    }
+
+    /// Whether the caller's trust domain is bound to `tenant`. Naming a tenant is no right yet: the policy decides.
+    pub fn may_name(&self, tenant: &Tenant) -> bool {
+        self.tenants.contains(tenant)
+    }
+}
+
+/// Why a verified certificate is nobody's. The text names the rule, never what the certificate holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unidentified {
+    /// There is no URI among the subject alternative names, or the only one is no SPIFFE id.
+    #[error("the client certificate must carry one spiffe:// URI as subject alternative name, and has none")]
+    NoSpiffeId,
+    /// There is more than one URI (X509-SVID section 2: such a certificate must be rejected).
+    #[error("the client certificate must carry one URI as subject alternative name, and has several")]
+    SeveralSpiffeIds,
+    /// The certificate or its SPIFFE id can't be read.
+    #[error("the client certificate's SPIFFE id must be spiffe://<trust domain>/<path>, strictly written")]
+    Malformed,
+}
+
+/// A SPIFFE trust domain: 1 to 128 of `[a-z0-9._-]`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TrustDomain(Arc<str>);
+
+impl TrustDomain {
+    /// What is asked of such a name.
+    pub const RULE: &str = "a trust domain: [a-z0-9._-]{1,128}";
+
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// [`Invalid`] with [`Self::RULE`].
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let accepts = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
+        if (1..=128).contains(&text.len()) && text.bytes().all(accepts) {
+            Ok(Self(text.into()))
+        } else {
+            Err(Invalid { rule: Self::RULE })
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TrustDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for TrustDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::borrow::Borrow<str> for TrustDomain {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Which tenants the callers of each trust domain may name.
+#[derive(Clone, Debug, Default)]
+pub struct Bindings(BTreeMap<TrustDomain, Arc<BTreeSet<Tenant>>>);
+
+impl Bindings {
+    fn tenants_of(&self, principal: &Principal) -> Arc<BTreeSet<Tenant>> {
+        principal.trust_domain().and_then(|domain| self.0.get(domain)).cloned().unwrap_or_default()
+    }
+}
+
+impl FromIterator<(TrustDomain, BTreeSet<Tenant>)> for Bindings {
+    fn from_iter<I: IntoIterator<Item = (TrustDomain, BTreeSet<Tenant>)>>(bound: I) -> Self {
+        Self(bound.into_iter().map(|(domain, tenants)| (domain, Arc::new(tenants))).collect())
+    }
+}
