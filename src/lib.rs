@@ -13,6 +13,7 @@
 pub mod catalogue;
 pub mod clock;
 pub mod entropy;
+pub mod envelope;
 pub mod id;
 pub mod proto;
 pub mod secret;
