@@ -19,6 +19,7 @@ pub mod catalogue;
 pub mod clock;
 pub mod config;
 pub mod entropy;
+pub mod envelope;
 pub mod id;
 pub mod identity;
 pub mod proto;
