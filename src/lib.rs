@@ -10,11 +10,7 @@
 //! connection → principal → validate → decide (policy) → guard → keys → crypto → commit(record) → release → response
 //! ```
 
-<<<<<<< HEAD
 pub mod audit;
-=======
-pub mod api;
->>>>>>> server
 pub mod catalogue;
 pub mod clock;
 pub mod config;
