@@ -22,7 +22,7 @@ use crate::{
     keyring::Keyring,
     policy::Snapshot,
     proto::stored,
-    store::Store,
+    store::{ReadPoint, Store},
 };
 
 pub mod check;
@@ -154,8 +154,8 @@ impl Service {
     }
 
     /// The tenant's keys.
-    async fn tenant_keys(&self, tenant: &Tenant) -> Result<Arc<crate::keyring::TenantKeys>, Halt> {
-        match self.keyring.tenant(&*self.store, tenant).await {
+    async fn tenant_keys(&self, tenant: &Tenant, at: ReadPoint) -> Result<Arc<crate::keyring::TenantKeys>, Halt> {
+        match self.keyring.tenant(&*self.store, tenant, at).await {
             Ok(Some(keys)) => Ok(keys),
             // The request named a tenant of the configuration, and those have keys before the server listens.
             Ok(None) => Err(Halt::Failed(Failure::Internal)),

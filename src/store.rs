@@ -101,9 +101,9 @@ pub struct Rests {
 }
 
 impl Rests {
-    /// Every slot named.
-    pub fn slots(&self) -> Vec<Slot> {
-        self.relied.iter().chain(&self.rewritten).map(|(slot, _)| slot.clone()).collect()
+    /// All of it.
+    pub fn iter(&self) -> impl Iterator<Item = &(Slot, ReadPoint)> {
+        self.relied.iter().chain(&self.rewritten)
     }
 }
 

@@ -52,8 +52,8 @@ const UNKNOWN_RETRIES_MAX: usize = 3;
 pub struct Basis {
     /// The policy version it was decided under, and the second from which the clock alone may change the decision.
     pub policy: Option<(u64, Option<u64>)>,
-    /// The records it read.
-    pub rests: Rests,
+    /// The records it read. Shared, so that the operation can still name them when they turn out stale.
+    pub rests: Arc<Rests>,
 }
 
 /// What an operation changes, in the same atomic batch as its record.

@@ -14,7 +14,6 @@ use crate::{
     identity::Caller,
     policy::{Decision, Snapshot},
     proto::stored::{self, Outcome},
-    store::Rests,
 };
 
 /// What is asked.
@@ -119,7 +118,7 @@ impl Operation for Check {
         let record = describe::checked(service, caller, header, other.as_ref(), &questions, targets)?;
         let (version, until) = questions.basis();
         let until = [until, permission.basis().1].into_iter().flatten().min();
-        let basis = Basis { policy: Some((version, until)), rests: Rests::default() };
+        let basis = Basis { policy: Some((version, until)), ..Basis::default() };
         let answer = Answer { decisions, policy_version: version };
         Ok(service.log.commit(record, basis, Effects::default(), Unreleased::new(answer)).await?)
     }

@@ -134,7 +134,7 @@ impl Operation for Decrypt {
         }
 
         // Find the keys. What is not even shaped like a ciphertext needs none.
-        let tenant_keys = service.tenant_keys(&header.tenant).await?;
+        let tenant_keys = service.tenant_keys(&header.tenant, at).await?;
         let mut tags = Tags::new(&tenant_keys);
         let wanted: Vec<WantOpen<'_>> = fields
             .iter()
@@ -145,7 +145,7 @@ impl Operation for Decrypt {
                 Some(WantOpen { tag: tags.tag(&field.subject), category: &field.class.category, key_id })
             })
             .collect();
-        let mut opening = service
+        let opening = service
             .keyring
             .for_opening(&*service.store, &tenant_keys, &wanted, at)
             .await
@@ -174,9 +174,9 @@ impl Operation for Decrypt {
                             (opened, Some(key.alias()))
                         }
                         Some(Err(NoKey::UnknownSubject)) => (Err(FieldError::UNKNOWN_SUBJECT), None),
-                        Some(Err(NoKey::NoSuchKey { alias } | NoKey::OverBudget { alias })) => {
-                            (Err(FieldError::INVALID_CIPHERTEXT), Some(*alias))
-                        }
+                        Some(Err(NoKey::NoSuchKey { alias })) => (Err(FieldError::INVALID_CIPHERTEXT), Some(*alias)),
+                        // Opening spends no budget.
+                        Some(Err(NoKey::OverBudget)) => (Err(FieldError::OVER_BUDGET), None),
                     }
                 }
             };
@@ -191,11 +191,11 @@ impl Operation for Decrypt {
 
         // Record, and with it release.
         let record = describe::decided(service, Self::NAME, caller, header, &decisions, targets)?;
-        let basis = Basis { policy: Some(decisions.basis()), rests: std::mem::take(&mut opening.rests) };
-        let slots = basis.rests.slots();
+        let rests = Arc::new(opening.rests);
+        let basis = Basis { policy: Some(decisions.basis()), rests: rests.clone() };
         let released = service.log.commit(record, basis, Effects::default(), Unreleased::new(answer)).await;
         released.map_err(|refused| {
-            service.keyring.forget(&slots);
+            service.keyring.forget(rests.iter());
             refused.into()
         })
     }

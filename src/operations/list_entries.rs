@@ -15,7 +15,7 @@ use crate::{
     identity::Caller,
     policy::Snapshot,
     proto::stored::{self, Outcome, Verdict},
-    store::{Direction, Rests},
+    store::Direction,
 };
 
 /// Entries on a page, at most.
@@ -146,7 +146,7 @@ impl Operation for ListEntries {
         // Record, and with it release.
         targets.add(object, Action::Read.as_str(), Outcome::Allowed, None);
         let record = describe::decided(service, Self::NAME, caller, header, &decisions, targets)?;
-        let basis = Basis { policy: Some(decisions.basis()), rests: Rests::default() };
+        let basis = Basis { policy: Some(decisions.basis()), ..Basis::default() };
         let page = Page { entries, next_page_token };
         Ok(service.log.commit(record, basis, Effects::default(), Unreleased::new(page)).await?)
     }
