@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "not every test binary uses everything here")]
 
+pub mod child;
 pub mod faulty_store;
+pub mod files;
 pub mod memory_store;
 pub mod shim;

@@ -342,7 +342,9 @@ pub fn readers_see_whole_batches_only(backend: &impl Backend) {
             head = next.head;
         }
         stop.store(true, Ordering::Relaxed);
-        readers.map(|reader| reader.join().unwrap());
+        for reader in readers {
+            reader.join().unwrap();
+        }
     });
 }
 

@@ -10,13 +10,14 @@ use privet::store::{Effect, Error, Head, KEY_BYTES_MAX, Slot, Space, Store, VALU
 use tempfile::TempDir;
 
 use super::conformance::{Backend, batch, committed, conformance_suite, put, text};
+use crate::support::files::{copy_directory, make_private};
 
 struct OnDisk(TempDir);
 
 impl OnDisk {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        make_private(directory.path());
         Self(directory)
     }
 
@@ -262,17 +263,4 @@ fn assert_refused(path: &Path, saying: &str) {
 
 fn long_slot(number: u64) -> Slot {
     Slot::new(Space::Subject, &[&number.to_be_bytes(), &[7; KEY_BYTES_MAX - 8]])
-}
-
-fn copy_directory(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    fs::set_permissions(to, fs::Permissions::from_mode(0o700)).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            copy_directory(&entry.path(), &to.join(entry.file_name()));
-        } else {
-            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-        }
-    }
 }
