@@ -11,6 +11,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod log;
 mod store;
 #[path = "../support/support.rs"]
 mod support;

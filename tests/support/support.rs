@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "not every test binary uses everything here")]
 
 pub mod child;
+pub mod clock;
 pub mod faulty_store;
 pub mod files;
 pub mod memory_store;
