@@ -1,1 +1,3 @@
+//! The `privet` command.
+
 fn main() {}

@@ -19,7 +19,6 @@ use crate::{
     keyring::{self, Keyring, root::FileRoot},
     operations::{self, PageKey, Service, start::Changed},
     policy::Sources,
-    proto::v1::FILE_DESCRIPTOR_SET,
     server::{
         self, Ended, Parts, shutdown,
         telemetry::{Metrics, endpoint::Endpoint},
@@ -108,15 +107,7 @@ async fn listen(
     service: Arc<Service>,
     ending: Ending,
 ) -> Result<Running> {
-    let (health, health_service) = tonic_health::server::health_reporter();
-    let mut routes = Api::new(service.clone()).routes(config.limits.message_bytes_max).add_service(health_service);
-    if config.reflection {
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-            .build_v1()
-            .context("reflection can't be built")?;
-        routes = routes.add_service(reflection);
-    }
+    let (routes, health) = Api::new(service.clone()).routes(config.limits.message_bytes_max, config.reflection)?;
     let budget = Budget::new(config.limits.bytes_in_flight_max, config.limits.in_flight_max);
     let metrics = Metrics::new(budget.clone());
     let endpoint = match config.server.metrics_listen {
