@@ -13,8 +13,9 @@
 //! INVARIANT: after a commit that failed or a panic inside sled nothing is written any more. The kernel reports a failed
 //! sync once and then forgets it, so a second try could succeed without the bytes.
 //!
-//! What it can't do: sled drops a damaged stretch of its file silently when it can go on without it. Whether the entries
-//! are all there, and are the ones that were written, is for the log's own hashes to say.
+//! What it can't do: sled takes damage for a torn write wherever it can, and goes on without what follows. A batch count
+//! kept beside the database ([`directory::Tip`]) tells when the newest batches went that way. Whether the entries before are
+//! all there, and are the ones that were written, is for the log's own hashes to say.
 
 use std::{
     fs::File,
@@ -29,7 +30,7 @@ use std::{
     time::Duration,
 };
 
-use self::directory::{Contents, Directory};
+use self::directory::{Contents, Directory, Tip};
 use super::{Batch, Commit, Direction, Effect, Error, Head, Reading, Slot, Space, Store};
 
 mod directory;
@@ -49,15 +50,18 @@ impl SledStore {
         let contents = directory.prepare()?;
         let tree = open_tree(&directory)?;
         let file = directory.database_file()?;
+        let tip = directory.tip()?;
         // sled syncs none of the names and only some of the files that it makes while it opens.
         directory.sync()?;
         let head = match contents {
             Contents::Store => read_head(&tree)?,
             Contents::Nothing => Head::default(),
         };
+        tip.refuse_older(head.entries)?;
         let database = Database {
             tree: Some(tree),
             file,
+            tip,
             whole_batches: RwLock::new(()),
             writer: Mutex::new(()),
             head: Mutex::new(head.clone()),
@@ -150,6 +154,7 @@ struct Database {
     tree: Option<::sled::Db>,
     /// Our own handle of sled's file, to sync it.
     file: File,
+    tip: Tip,
     /// Held shared by a read, and alone while a batch becomes visible.
     whole_batches: RwLock<()>,
     /// Held through a commit.
@@ -164,44 +169,39 @@ struct Database {
 
 impl Database {
     fn write(&self, batch: &Batch) -> Result<(), Error> {
-        let outcome = self.no_panic(
-            || storage("wrote a batch", Panicked),
-            || {
-                let writes = stored_batch(batch);
-                let tree = self.tree()?;
-                {
-                    let _alone = self.whole_batches.write().unwrap_or_else(PoisonError::into_inner);
-                    tree.apply_batch(writes).map_err(|e| sled_error("wrote a batch", e))?;
-                }
-                tree.flush().map_err(|e| sled_error("flushed a batch", e))?;
-                self.file.sync_data().map_err(|e| storage("synced a batch", e))
-            },
-        );
+        let outcome = self.no_panic(|| self.make_durable(batch));
+        let outcome = outcome.unwrap_or_else(|panicked| Err(storage("wrote a batch", panicked)));
         if outcome.is_err() {
             self.failed.store(true, Ordering::SeqCst);
         }
         outcome
     }
 
+    fn make_durable(&self, batch: &Batch) -> Result<(), Error> {
+        let writes = stored_batch(batch);
+        let tree = self.tree()?;
+        {
+            let _alone = self.whole_batches.write().unwrap_or_else(PoisonError::into_inner);
+            tree.apply_batch(writes).map_err(|e| sled_error("wrote a batch", e))?;
+        }
+        tree.flush().map_err(|e| sled_error("flushed a batch", e))?;
+        self.file.sync_data().map_err(|e| storage("synced a batch", e))?;
+        self.tip.note(batch.head.entries)
+    }
+
     fn read<T>(&self, job: impl FnOnce(&::sled::Tree) -> ::sled::Result<T>) -> Result<T, Error> {
-        self.no_panic(
-            || Error::Damaged { what: "the database panicked over a read".to_owned() },
-            || {
-                let _shared = self.whole_batches.read().unwrap_or_else(PoisonError::into_inner);
-                job(self.tree()?).map_err(|e| sled_error("read", e))
-            },
-        )
+        let outcome = self.no_panic(|| {
+            let _shared = self.whole_batches.read().unwrap_or_else(PoisonError::into_inner);
+            job(self.tree()?).map_err(|e| sled_error("read", e))
+        });
+        outcome.unwrap_or_else(|Panicked| Err(Error::Damaged { what: "a page can't be read".to_owned() }))
     }
 
     /// sled panics where it meets damage it does not expect, and is in no known state afterwards.
-    fn no_panic<T>(
-        &self,
-        panicked: impl FnOnce() -> Error,
-        job: impl FnOnce() -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_panic| {
+    fn no_panic<T>(&self, job: impl FnOnce() -> T) -> Result<T, Panicked> {
+        catch_unwind(AssertUnwindSafe(job)).map_err(|_panic| {
             self.failed.store(true, Ordering::SeqCst);
-            Err(panicked())
+            Panicked
         })
     }
 
@@ -231,12 +231,12 @@ fn open_tree(directory: &Directory) -> Result<::sled::Db, Error> {
         .cache_capacity(CACHE_BYTES)
         .segment_size(SEGMENT_BYTES)
         .flush_every_ms(None);
-    for _ in 0..UNLOCK_TRIES {
+    for _ in 0..LOCK_TRIES {
         match catch_unwind(AssertUnwindSafe(|| config.open())) {
             Ok(Ok(tree)) => return Ok(tree),
             // The directory is ours alone, so it is a thread of a store just closed in this process that still holds it.
             Ok(Err(::sled::Error::Io(e))) if e.to_string().contains("could not acquire lock") => {
-                thread::sleep(UNLOCK_PAUSE);
+                thread::sleep(LOCK_PAUSE);
             }
             Ok(Err(::sled::Error::Unsupported(what))) => {
                 return Err(Error::Refused(format!(
@@ -319,5 +319,6 @@ const CACHE_BYTES: u64 = 128 << 20;
 /// sled moves a page of more than a quarter of this to `blobs/`. A leaf holds at most 17 values, or 21 while it takes in a
 /// neighbour: 21 of the longest keys and values are 171 KB, under 256 KiB. sled's own default of 512 KiB is too small.
 const SEGMENT_BYTES: usize = 1 << 20;
-const UNLOCK_TRIES: u32 = 100;
-const UNLOCK_PAUSE: Duration = Duration::from_millis(20);
+/// A store just closed, and a process just ended or about to run another program, may hold a lock a moment longer.
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);

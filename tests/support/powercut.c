@@ -14,6 +14,7 @@
  *                        The positive control: a test of durability has to fail with it.
  * $PRIVET_POWERCUT_TORN  a number: besides, each write puts some of its 512-byte sectors into the shadow at once, as a disk
  *                        does that writes back early and in any order. The number seeds which.
+ * "<shadow>.ready" appears once the shadow stands; to kill the process before that means nothing.
  * Both directories are absolute, exist, and lie on one file system that has hard links; the shadow's inodes are kept beside
  * it, in "<shadow>.inodes". */
 #define _GNU_SOURCE
@@ -250,8 +251,14 @@ static void remove_tree(const char *path) {
     if (rmdir(path) != 0) die("remove", path);
 }
 
+static mode_t there_mode(const char *path) {
+    struct stat st;
+    return lstat(path, &st) == 0 ? st.st_mode : 0;
+}
+
 /* The shadow of a directory gets the names that the directory has now. With `bytes` its files' bytes as well, and so all
- * the way down: that is how a machine boots. */
+ * the way down: that is how a machine boots. New names come before old ones go, so a kill in between leaves a rename with
+ * either or both, never neither. */
 static void sync_names(const char *relative, int bytes) {
     char real[PATH_MAX], shadow[PATH_MAX];
     join(real, dir, relative);
@@ -284,8 +291,11 @@ static void sync_names(const char *relative, int bytes) {
             if (fstat(kept, &inode_st) != 0) die("look at", inode);
             close(kept);
             if (lstat(to, &there) == 0 && there.st_ino == inode_st.st_ino) continue;
-            remove_tree(to);
-            if (link(inode, to) != 0) die("link", to);
+            char step[PATH_MAX];
+            if (S_ISDIR(there_mode(to))) remove_tree(to);
+            if (snprintf(step, sizeof step, "%s.step", inode) >= PATH_MAX) die("path too long", inode);
+            real_unlink(step);
+            if (link(inode, step) != 0 || rename(step, to) != 0) die("link", to);
         }
     }
     closedir(entries);
@@ -329,6 +339,11 @@ static void start(void) {
     int booted = is_empty(shadow_dir);
     if (mkdir(inodes, 0700) != 0 && errno != EEXIST) die("make", inodes);
     if (booted) sync_names("", 1);
+    char ready_path[PATH_MAX];
+    if (snprintf(ready_path, sizeof ready_path, "%s.ready", shadow_dir) >= PATH_MAX) die("path too long", shadow_dir);
+    int ready_fd = real_open(ready_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (ready_fd < 0) die("make", ready_path);
+    close(ready_fd);
     on = 1;
 }
 

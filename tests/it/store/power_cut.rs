@@ -123,12 +123,16 @@ fn assert_holds_exactly(store: &SledStore, head: &Head) {
 }
 
 /// The batch with this number, always the same: a block of its own, and changes to a few thousand subjects, so that old
-/// pages are rewritten and their places used again. Some batches are long.
+/// pages are rewritten and their places used again. Some batches are longer than a segment of the file.
 fn batch_number(number: u64) -> Batch {
     if number == 0 {
         return Batch::default();
     }
-    let count = if number % 19 == 0 { 900 } else { 1 + number * 7 % 24 };
+    let count = match number {
+        _ if number % 31 == 0 => 5_000,
+        _ if number % 19 == 0 => 900,
+        _ => 1 + number * 7 % 24,
+    };
     let mut effects = vec![Effect {
         slot: Slot::new(Space::Block, &[&number.to_be_bytes()]),
         value: Some(vec![number as u8; 2_000]),
@@ -171,7 +175,11 @@ impl Machine {
             ("PRIVET_POWERCUT_SHADOW", shadow.as_os_str()),
         ];
         environment.extend(more.iter().map(|(name, value)| (*name, value.as_os_str())));
-        Child::start(CHILD, environment)
+        let child = Child::start(CHILD, environment);
+        while !self.shadow().with_extension("ready").exists() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        child
     }
 
     /// A machine that starts with what survived on this one.
