@@ -5,7 +5,6 @@ use prost_types::Timestamp;
 use super::call::receipts;
 use crate::{
     audit::{Released, entry::Stored},
-    id::Principal,
     operations::{
         FieldError, Header, Operation, Reason, check, compute_index as indexes,
         decrypt::{self as opens, Form, Opened},

@@ -109,7 +109,7 @@ async fn listen(
 ) -> Result<Running> {
     let (routes, health) = Api::new(service.clone()).routes(config.limits.message_bytes_max, config.reflection)?;
     let budget = Budget::new(config.limits.bytes_in_flight_max, config.limits.in_flight_max);
-    let metrics = Metrics::new(budget.clone());
+    let metrics = Metrics::new();
     let endpoint = match config.server.metrics_listen {
         Some(address) => Some(Endpoint::bind(address).await.context("the metrics listener can't be bound")?),
         None => None,

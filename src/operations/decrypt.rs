@@ -171,10 +171,10 @@ impl Operation for Decrypt {
                             let opened = envelope::open(key.sealing(), &binding, &field.ciphertext)
                                 .map_err(|_| FieldError::INVALID_CIPHERTEXT)
                                 .map(|plaintext| in_form(*served, &field.class, plaintext));
-                            (opened, Some(key.alias()))
+                            (opened, Some(*key.alias().as_bytes()))
                         }
                         Some(Err(NoKey::UnknownSubject)) => (Err(FieldError::UNKNOWN_SUBJECT), None),
-                        Some(Err(NoKey::NoSuchKey { alias })) => (Err(FieldError::INVALID_CIPHERTEXT), Some(*alias)),
+                        Some(Err(NoKey::NoSuchKey { alias })) => (Err(FieldError::INVALID_CIPHERTEXT), Some(*alias.as_bytes())),
                         // Opening spends no budget.
                         Some(Err(NoKey::OverBudget)) => (Err(FieldError::OVER_BUDGET), None),
                     }

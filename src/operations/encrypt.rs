@@ -152,9 +152,9 @@ impl Operation for Encrypt {
                     let result = index(&tenant_keys, field).and_then(|index| {
                         let ciphertext = envelope::seal(key.sealing(), nonce, &binding, &field.plaintext)
                             .map_err(|_| FieldError::invalid_value("the value is too long to seal"))?;
-                        Ok(Sealed { ciphertext, index, key_id: key.id(), key_version: key.version() })
+                        Ok(Sealed { ciphertext, index, key_id: key.sealing().id(), key_version: key.version() })
                     });
-                    (result, Some(key.alias()))
+                    (result, Some(*key.alias().as_bytes()))
                 }
                 Some((Err(no_key), _)) => match no_key {
                     NoKey::OverBudget => (Err(FieldError::OVER_BUDGET), None),

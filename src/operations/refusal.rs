@@ -117,7 +117,7 @@ impl FieldError {
 
 impl Halt {
     /// A store or key that can't be read: logged here, since the answer says no more than "unavailable".
-    pub(super) fn unreadable(error: &dyn std::error::Error) -> Self {
+    pub(super) fn unreadable(error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error, "state can't be read");
         Self::Failed(Failure::Unavailable)
     }

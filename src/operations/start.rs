@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use super::Service;
 use crate::{
+    catalogue::Problem,
     audit::{Basis, Effects, Log, Record, Refused, Released, Unreleased},
     id::{Principal, Region, Tenant},
     keyring::{self, Keyring},
-    policy::{Problem, Snapshot, Sources},
+    policy::{Snapshot, Sources},
     proto::stored::{self, Operation, Verdict},
     store::{self, Direction, Effect, Slot, Space, Store, VALUE_BYTES_MAX},
 };
