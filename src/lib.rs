@@ -14,6 +14,7 @@ pub mod catalogue;
 pub mod clock;
 pub mod entropy;
 pub mod id;
+pub mod policy;
 pub mod proto;
 pub mod secret;
 pub mod store;
