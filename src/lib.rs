@@ -18,6 +18,7 @@ pub mod entropy;
 pub mod envelope;
 pub mod id;
 pub mod identity;
+pub mod policy;
 pub mod proto;
 pub mod secret;
 pub mod store;
