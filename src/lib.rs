@@ -19,4 +19,5 @@ pub mod id;
 pub mod identity;
 pub mod proto;
 pub mod secret;
+pub mod server;
 pub mod store;
