@@ -10,15 +10,20 @@
 //! connection → principal → validate → decide (policy) → guard → keys → crypto → commit(record) → release → response
 //! ```
 
+pub mod api;
 pub mod audit;
 pub mod catalogue;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod entropy;
 pub mod envelope;
 pub mod id;
 pub mod identity;
+pub mod keyring;
+pub mod operations;
 pub mod policy;
 pub mod proto;
 pub mod secret;
+pub mod server;
 pub mod store;

@@ -22,10 +22,11 @@ pub fn spiffe_id(leaf: &[u8]) -> Result<Principal, Unidentified> {
     if names.value.general_names.iter().any(|name| matches!(name, GeneralName::Invalid(..))) {
         return Err(Unidentified::Malformed);
     }
-    let mut uris = names.value.general_names.iter().filter_map(|name| match name {
-        GeneralName::URI(uri) => Some(*uri),
-        _ => None,
-    });
+    let mut uris = names
+        .value
+        .general_names
+        .iter()
+        .filter_map(|name| if let GeneralName::URI(uri) = name { Some(*uri) } else { None });
     match (uris.next(), uris.next()) {
         (None, _) => Err(Unidentified::NoSpiffeId),
         (Some(_), Some(_)) => Err(Unidentified::SeveralSpiffeIds),

@@ -1,0 +1,157 @@
+//! Bodies with bounds: requests are metered and must arrive in time, answers end properly even when their handler panics.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep};
+use tonic::{Status, body::Body};
+
+use super::{connection::OpenRequest, limits::panicked, telemetry::Record};
+use crate::api::admission::{ByteMeter, UntilDelivered};
+
+/// A request's body, charged to its meter as it arrives. A message that began must be complete within `patience`.
+pub(super) struct Metered<B> {
+    body: B,
+    meter: Arc<ByteMeter>,
+    patience: Duration,
+    waiting: Option<Waiting>,
+    failed: bool,
+}
+
+/// The wait for the rest of a message.
+struct Waiting {
+    /// The meter's takes when it began: the next take means another message.
+    takes: u64,
+    over: Pin<Box<Sleep>>,
+}
+
+impl<B> Metered<B> {
+    pub(super) fn new(body: B, meter: Arc<ByteMeter>, patience: Duration) -> Self {
+        Self { body, meter, patience, waiting: None, failed: false }
+    }
+
+    /// Nothing has arrived: is that so for too long in the middle of a message? The time that a handler spends on other
+    /// things does not count against its client.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.meter.untaken() == 0 {
+            self.waiting = None;
+            return Poll::Pending;
+        }
+        let takes = self.meter.takes();
+        let patience = self.patience;
+        let fresh = || Waiting { takes, over: Box::pin(sleep(patience)) };
+        let waiting = self.waiting.get_or_insert_with(fresh);
+        if waiting.takes != takes {
+            waiting.takes = takes;
+            waiting.over.as_mut().reset(Instant::now() + patience);
+        }
+        waiting.over.as_mut().poll(cx)
+    }
+}
+
+impl<B> http_body::Body for Metered<B>
+where
+    B: http_body::Body<Data = bytes::Bytes> + Unpin,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    type Data = bytes::Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        if self.failed {
+            return Poll::Ready(None);
+        }
+        let polled = match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(Some(Ok(frame))) => {
+                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.meter.charge(bytes).map(|()| frame).map_err(Status::from)
+            }
+            Poll::Ready(Some(Err(error))) => Err(Status::from_error(Box::new(error))),
+            Poll::Pending => {
+                std::task::ready!(self.poll_late(cx));
+                Err(Status::deadline_exceeded("the message took too long to arrive"))
+            }
+        };
+        self.failed = polled.is_err();
+        Poll::Ready(Some(polled))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.failed || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// An answer's body. It is counted with the code it ends with.
+pub(super) struct Answer {
+    body: Body,
+    record: Record,
+    panicked: bool,
+    _until_delivered: (OpenRequest, Option<UntilDelivered>),
+}
+
+impl Answer {
+    pub(super) fn new(body: Body, record: Record, until_delivered: (OpenRequest, Option<UntilDelivered>)) -> Self {
+        Self { body, record, panicked: false, _until_delivered: until_delivered }
+    }
+
+    fn end_in_panic(&mut self) -> Frame<bytes::Bytes> {
+        self.panicked = true;
+        self.record.panicked();
+        let mut trailers = HeaderMap::new();
+        // It holds nothing that a header could refuse; without it the client sees a stream without status, an error as well.
+        let _ = panicked().add_header(&mut trailers);
+        self.record.trailers(&mut trailers);
+        Frame::trailers(trailers)
+    }
+}
+
+impl http_body::Body for Answer {
+    type Data = bytes::Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        if self.panicked {
+            return Poll::Ready(None);
+        }
+        let this = &mut *self;
+        match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut this.body).poll_frame(cx))) {
+            Ok(Poll::Ready(Some(Ok(mut frame)))) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    this.record.trailers(trailers);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Ok(other) => other,
+            Err(_) => Poll::Ready(Some(Ok(this.end_in_panic()))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.panicked || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests;

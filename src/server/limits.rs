@@ -1,0 +1,98 @@
+//! The gate that every request of a connection passes, in and out.
+//!
+//! In: it learns whose the request is, what it may use, and when its client stops waiting. Out: it is counted, a panic is an
+//! INTERNAL error of that request alone, and what was taken for it is given back when the answer is delivered.
+
+use std::{future::poll_fn, panic::AssertUnwindSafe, sync::Arc};
+
+use futures_util::FutureExt;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout};
+use tonic::{Code, Status, body::Body, service::Routes};
+use tonic_types::{ErrorDetails, StatusExt};
+use tower::Service;
+
+use super::{
+    body::{Answer, Metered},
+    connection::{Requests, Shared},
+    deadline,
+    telemetry::Record,
+};
+use crate::{
+    api::admission::{Admission, ByteMeter, UntilDelivered},
+    identity,
+};
+
+/// What the requests of one connection share.
+pub(super) struct Gate {
+    shared: Arc<Shared>,
+    connection: Arc<identity::Connection>,
+    admission: Arc<Admission>,
+    requests: Arc<Requests>,
+}
+
+impl Gate {
+    pub(super) fn new(shared: Arc<Shared>, connection: identity::Connection, requests: Arc<Requests>) -> Self {
+        let admission = Admission::new(shared.budget.clone(), shared.limits.in_flight_per_connection);
+        Self { shared, connection: Arc::new(connection), admission: Arc::new(admission), requests }
+    }
+
+    /// Answers one request. Handlers find `Arc<identity::Connection>`, `Arc<Admission>` and `Arc<ByteMeter>` in its
+    /// extensions, and may put an [`UntilDelivered`] into those of the answer.
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Answer> {
+        let open = self.requests.open();
+        let mut record = self.shared.metrics.request(request.uri().path(), Instant::now());
+        let mut response = self.route(request, &mut record).await;
+        record.headers(response.headers_mut(), self.shared.limits.message_bytes_max);
+        let delivered = response.extensions_mut().remove::<UntilDelivered>();
+        response.map(|body| Answer::new(body, record, (open, delivered)))
+    }
+
+    async fn route(&self, request: Request<Incoming>, record: &mut Record) -> Response<Body> {
+        let deadline = deadline::of(request.headers());
+        let meter = Arc::new(ByteMeter::new(self.shared.budget.clone()));
+        let patience = self.shared.limits.message_secs_max;
+        let mut request = request.map(|body| Body::new(Metered::new(body, meter.clone(), patience)));
+        let extensions = request.extensions_mut();
+        extensions.insert(self.connection.clone());
+        extensions.insert(self.admission.clone());
+        extensions.insert(meter);
+        let routed = AssertUnwindSafe(call(self.shared.routes.clone(), request)).catch_unwind();
+        let answered = match deadline {
+            None => Ok(routed.await),
+            Some(deadline) => timeout(deadline, routed).await,
+        };
+        match answered {
+            Ok(Ok(response)) => response,
+            Ok(Err(_)) => {
+                record.panicked();
+                panicked().into_http()
+            }
+            Err(_) => {
+                Status::deadline_exceeded("the deadline is over; what was begun is finished and recorded").into_http()
+            }
+        }
+    }
+}
+
+async fn call(mut routes: Routes, request: Request<Body>) -> Response<Body> {
+    let Ok(()) = poll_fn(|cx| Service::<Request<Body>>::poll_ready(&mut routes, cx)).await;
+    let Ok(response) = routes.call(request).await;
+    response
+}
+
+/// What a client learns of a panic.
+pub(super) fn panicked() -> Status {
+    let details = ErrorDetails::with_error_info("INTERNAL", "privet.v1", []);
+    Status::with_error_details(Code::Internal, "the request failed inside the service", details)
+}
+
+/// What a client learns of a message over the limit, for which tonic's code is OUT_OF_RANGE.
+pub(super) fn too_large(message_bytes_max: usize) -> Status {
+    let limit = message_bytes_max.to_string();
+    let details =
+        ErrorDetails::with_error_info("MESSAGE_TOO_LARGE", "privet.v1", [("message_bytes_max".to_owned(), limit)]);
+    let text = format!("a message must be at most {message_bytes_max} bytes");
+    Status::with_error_details(Code::InvalidArgument, text, details)
+}
