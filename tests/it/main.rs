@@ -12,6 +12,7 @@
 )]
 
 mod log;
+mod service;
 mod store;
 #[path = "../support/support.rs"]
 mod support;

@@ -4,7 +4,9 @@
 
 pub mod child;
 pub mod clock;
+pub mod deployment;
 pub mod faulty_store;
 pub mod files;
 pub mod memory_store;
+pub mod pki;
 pub mod shim;
