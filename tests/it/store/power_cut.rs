@@ -13,7 +13,7 @@ use std::{
 
 use privet::store::{Batch, Commit, Effect, Head, Slot, Space, Store, sled::SledStore};
 
-use super::conformance::{everything, scan};
+use super::shorthand::{everything, scan};
 use crate::support::{
     child::{Child, say},
     files::copy_directory,

@@ -9,7 +9,10 @@ use std::{
 use privet::store::{Effect, Error, Head, KEY_BYTES_MAX, Slot, Space, Store, VALUE_BYTES_MAX, sled::SledStore};
 use tempfile::TempDir;
 
-use super::conformance::{Backend, batch, committed, conformance_suite, put, slot, text};
+use super::{
+    conformance::{Backend, conformance_suite},
+    shorthand::{batch, committed, put, runtime, slot, text},
+};
 use crate::support::files::{copy_directory, make_private};
 
 struct OnDisk(TempDir);
@@ -251,7 +254,7 @@ fn damage_anywhere_is_an_error_or_harmless_and_never_a_panic() {
     }
     drop(store);
     let bytes = fs::read(disk.path().join("db")).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = runtime();
     let mut at = 13_usize;
     let mut noticed = 0;
     for round in 0..60 {
