@@ -8,13 +8,13 @@
 //!   the port's bounds allow stays out of there, and a directory with a blob in it is refused.
 //! * Each call of sled is consistent, several in a row are not. A read of several slots excludes commits while it runs.
 //!
-//! It refuses a directory that is not its own, is open to other users, is in use, or has another format; see [`directory`].
+//! It refuses a directory that is not its own, is open to other users, is in use, or has another format.
 //!
 //! INVARIANT: after a commit that failed or a panic inside sled nothing is written any more. The kernel reports a failed
 //! sync once and then forgets it, so a second try could succeed without the bytes.
 //!
-//! What it can't do: sled takes damage for a torn write wherever it can, and goes on without what follows. A batch count
-//! kept beside the database ([`directory::Tip`]) tells when the newest batches went that way. Whether the entries before are
+//! What it can't do: sled takes damage for a torn write wherever it can, and goes on without what follows. A number of
+//! entries kept beside the database tells when the newest batches went that way. Whether the entries before are
 //! all there, and are the ones that were written, is for the log's own hashes to say.
 
 use std::{
@@ -30,10 +30,14 @@ use std::{
     time::Duration,
 };
 
-use self::directory::{Contents, Directory, Tip};
+use self::{
+    directory::{Contents, Directory},
+    tip::Tip,
+};
 use super::{Batch, Commit, Direction, Effect, Error, Head, Reading, Slot, Space, Store};
 
 mod directory;
+mod tip;
 
 /// A store in a directory of this machine.
 pub struct SledStore(Arc<Database>);
@@ -50,7 +54,7 @@ impl SledStore {
         let contents = directory.prepare()?;
         let tree = open_tree(&directory)?;
         let file = directory.database_file()?;
-        let tip = directory.tip()?;
+        let tip = Tip::open(directory.path())?;
         // sled syncs none of the names and only some of the files that it makes while it opens.
         directory.sync()?;
         let head = match contents {

@@ -5,4 +5,5 @@ mod faults;
 mod faulty;
 mod memory;
 mod power_cut;
+mod shorthand;
 mod sled;

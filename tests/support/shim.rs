@@ -8,7 +8,7 @@ use std::{
     sync::Mutex,
 };
 
-/// Compiles `tests/support/<name>.c` once and gives the shared object to put into `LD_PRELOAD` of a child process. Several
+/// Compiles `tests/support/<name>.c` if it changed and gives the shared object to put into `LD_PRELOAD` of a child process. Several
 /// go there separated by spaces; a call passes through them in that order.
 ///
 /// # Panics
@@ -17,9 +17,10 @@ pub fn compile(name: &str) -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support").join(format!("{name}.c"));
-    let object = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.so", process::id()));
-    if !object.exists() {
-        let unfinished = object.with_extension("unfinished");
+    let object = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.so"));
+    let changed = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    if changed(&object) < changed(&source) {
+        let unfinished = object.with_extension(process::id().to_string());
         let compiler = env::var("CC").unwrap_or_else(|_| "cc".to_owned());
         let output = Command::new(&compiler)
             .args(["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-pthread", "-o"])

@@ -15,12 +15,12 @@ use std::{
     ffi::OsStr,
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     thread,
 };
 
-use super::{LOCK_PAUSE, LOCK_TRIES, storage};
+use super::{LOCK_PAUSE, LOCK_TRIES, storage, tip::TIP};
 use crate::store::Error;
 
 /// What a directory holds.
@@ -85,12 +85,6 @@ impl Directory {
     pub(super) fn database_file(&self) -> Result<File, Error> {
         let opened = OpenOptions::new().read(true).write(true).open(self.path.join(DATABASE));
         opened.map_err(|e| storage("opened the database file", e))
-    }
-
-    pub(super) fn tip(&self) -> Result<Tip, Error> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
-        options.open(self.path.join(TIP)).map(Tip).map_err(|e| storage("opened the number of entries", e))
     }
 
     /// Makes every file and every name in the directory durable.
@@ -188,37 +182,6 @@ impl Directory {
     }
 }
 
-/// How many entries were durable at least, kept outside the database, so that a database which opens with fewer is noticed:
-/// after damage near its end sled does that without a word.
-///
-/// Written after each commit and not synced: what survives a power cut may be an older number, never a newer one.
-pub(super) struct Tip(File);
-
-impl Tip {
-    /// Notes a number of entries that are durable by now.
-    pub(super) fn note(&self, entries: u64) -> Result<(), Error> {
-        let twice = [entries.to_be_bytes(), entries.to_be_bytes()].concat();
-        self.0.write_all_at(&twice, 0).map_err(|e| storage("noted the number of entries", e))
-    }
-
-    /// Refuses a database with fewer entries than were durable once.
-    pub(super) fn refuse_older(&self, entries: u64) -> Result<(), Error> {
-        let mut twice = [0; 16];
-        match self.0.read_exact_at(&mut twice, 0) {
-            Ok(()) => {}
-            Err(none) if none.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
-            Err(e) => return Err(storage("read the number of entries", e)),
-        }
-        let number = u128::from_be_bytes(twice);
-        let (first, second) = ((number >> 64) as u64, number as u64);
-        // A torn write says nothing.
-        if first == second && entries < first {
-            return Err(Error::Damaged { what: format!("{} entries were durable and {entries} are left", first) });
-        }
-        Ok(())
-    }
-}
-
 fn create_if_missing(path: &Path) -> Result<(), Error> {
     match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
         Ok(()) => Ok(()),
@@ -293,7 +256,6 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 }
 
 const LOCK: &str = "lock";
-const TIP: &str = "tip";
 const FORMAT: &str = "format";
 const CREATING: &str = "format.creating";
 const FORMAT_NAME: &str = "privet store ";
@@ -305,5 +267,5 @@ const BLOBS: &str = "blobs";
 const SNAPSHOT_PREFIX: &str = "snap.";
 const UNFINISHED_SUFFIX: &str = ".generating";
 const DIRECTORY_MODE: u32 = 0o700;
-const FILE_MODE: u32 = 0o600;
+pub(super) const FILE_MODE: u32 = 0o600;
 const OTHERS_MODE: u32 = 0o077;

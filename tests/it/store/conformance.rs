@@ -12,6 +12,8 @@ use privet::store::{
     VALUE_BYTES_MAX,
 };
 
+use super::shorthand::{batch, committed, everything, put, read, remove, runtime, scan, slot, text};
+
 /// One place where a state is kept.
 pub trait Backend {
     /// The store under test.
@@ -372,59 +374,6 @@ pub fn of_two_writers_on_one_head_exactly_one_wins(backend: &impl Backend) {
     }
 }
 
-/// A batch whose head counts `entries` and has a state of its own.
-pub fn batch(entries: u64, effects: Vec<Effect>) -> Batch {
-    Batch { head: Head { entries, state: format!("state of {entries}").into_bytes() }, effects }
-}
-
-/// Commits on the newest head and gives the new one.
-pub fn committed(store: &impl Store, batch: Batch) -> Head {
-    assert_eq!(store.commit(&store.head().unwrap(), &batch).unwrap(), Commit::Committed);
-    batch.head
-}
-
-/// Writes a text.
-pub fn put(space: Space, key: &str, value: &str) -> Effect {
-    Effect { slot: slot(space, key), value: Some(value.as_bytes().to_vec()) }
-}
-
-/// Removes.
-pub fn remove(space: Space, key: &str) -> Effect {
-    Effect { slot: slot(space, key), value: None }
-}
-
-/// A slot with a text for a key.
-pub fn slot(space: Space, key: &str) -> Slot {
-    Slot::new(space, &[key.as_bytes()])
-}
-
-/// Reads in a runtime of its own.
-pub fn read(store: &impl Store, slots: &[Slot]) -> Vec<Option<Vec<u8>>> {
-    runtime().block_on(store.read(slots)).unwrap()
-}
-
-/// Reads one text.
-pub fn text(store: &impl Store, space: Space, key: &str) -> Option<String> {
-    let value = read(store, &[slot(space, key)]).remove(0)?;
-    Some(String::from_utf8(value).unwrap())
-}
-
-/// Scans in a runtime of its own.
-pub fn scan(
-    store: &impl Store,
-    space: Space,
-    keys: &Range<Vec<u8>>,
-    direction: Direction,
-    limit: usize,
-) -> Vec<(Vec<u8>, Vec<u8>)> {
-    runtime().block_on(store.scan(space, keys.clone(), direction, limit)).unwrap()
-}
-
-/// Every key there can be.
-pub fn everything() -> Range<Vec<u8>> {
-    Vec::new()..vec![0xff; KEY_BYTES_MAX + 1]
-}
-
 /// A batch that is as long as the bounds allow, everywhere.
 fn longest() -> Batch {
     let slot = Slot::new(Space::Block, &[&[0xab; KEY_BYTES_MAX]]);
@@ -432,8 +381,4 @@ fn longest() -> Batch {
         head: Head { entries: u64::MAX, state: vec![0xcd; HEAD_STATE_BYTES_MAX] },
         effects: vec![Effect { slot, value: Some(vec![0xef; VALUE_BYTES_MAX]) }],
     }
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().build().unwrap()
 }

@@ -11,7 +11,7 @@ use std::{
 
 use privet::store::{Commit, Error, Space, Store, sled::SledStore};
 
-use super::conformance::{batch, committed, put, text};
+use super::shorthand::{batch, committed, put, text};
 use crate::support::{
     child::{Child, say},
     shim,

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use privet::store::{Commit, Error, Head, Space, Store};
 
-use super::conformance::{Backend, batch, committed, conformance_suite, put, slot, text};
+use super::{
+    conformance::{Backend, conformance_suite},
+    shorthand::{batch, committed, put, runtime, slot, text},
+};
 use crate::support::{
     faulty_store::{CommitFault, FaultyStore},
     memory_store::MemoryStore,
@@ -66,7 +69,7 @@ fn reads_fail_while_told_to_and_commits_wait() {
     let (store, faults) = FaultyStore::new(MemoryStore::default());
     faults.fail_reads(true);
     let slots = [slot(Space::Tenant, "a")];
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = runtime();
     assert!(matches!(runtime.block_on(store.read(&slots)), Err(Error::Storage { .. })));
     faults.fail_reads(false);
     assert_eq!(runtime.block_on(store.read(&slots)).unwrap(), [None]);

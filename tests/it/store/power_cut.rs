@@ -1,4 +1,4 @@
-//! Power cuts: whatever moment the power fails at, every acknowledged batch is there, no batch is there in part, and the
+//! Kills and power cuts: at whatever moment one comes, every acknowledged batch is there, no batch is there in part, and the
 //! store opens. `tests/support/powercut.c` says what a power cut is here.
 
 use std::{
@@ -13,7 +13,7 @@ use std::{
 
 use privet::store::{Batch, Commit, Effect, Head, Slot, Space, Store, sled::SledStore};
 
-use super::conformance::{everything, scan};
+use super::shorthand::{everything, scan};
 use crate::support::{
     child::{Child, say},
     files::copy_directory,
@@ -23,15 +23,21 @@ use crate::support::{
 const CHILD: &str = "store::power_cut::child_commits_until_it_is_killed";
 const ROUNDS: u64 = 12;
 
+/// After a kill everything written survives, synced or not: this is where half a batch would show.
+#[test]
+fn kills_lose_nothing_acknowledged() {
+    fail_again_and_again(Failure::Kill);
+}
+
 #[test]
 fn power_cuts_lose_nothing_acknowledged() {
-    cut_again_and_again(None);
+    fail_again_and_again(Failure::PowerCut);
 }
 
 /// A disk writes back early and in any order: some bytes that nobody synced survive as well.
 #[test]
 fn power_cuts_with_torn_and_reordered_writes_lose_nothing_acknowledged() {
-    cut_again_and_again(Some("PRIVET_POWERCUT_TORN"));
+    fail_again_and_again(Failure::TornPowerCut);
 }
 
 /// The positive control: what the tests above find must not be there for another reason than the sync.
@@ -61,14 +67,23 @@ fn child_commits_until_it_is_killed() {
     }
 }
 
-fn cut_again_and_again(torn: Option<&str>) {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Failure {
+    Kill,
+    PowerCut,
+    TornPowerCut,
+}
+
+fn fail_again_and_again(failure: Failure) {
     let mut machine = Machine::new();
     let (mut newest, mut random) = (0, 7_u64);
     for round in 0..ROUNDS {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let luck = random >> 33;
-        let environment: Vec<_> = torn.iter().map(|name| (*name, OsString::from(luck.to_string()))).collect();
-        let child = machine.boot(&environment);
+        let child = match failure {
+            Failure::Kill | Failure::PowerCut => machine.boot(&[]),
+            Failure::TornPowerCut => machine.boot(&[("PRIVET_POWERCUT_TORN", luck.to_string().into())]),
+        };
         let heard = if round % 3 == 0 {
             // At any time: also while it starts, and makes or recovers the database.
             thread::sleep(Duration::from_millis(luck % 40));
@@ -77,7 +92,9 @@ fn cut_again_and_again(torn: Option<&str>) {
             acknowledged(child, 1 + luck % 60)
         };
         newest = newest.max(heard);
-        machine = machine.after_the_cut();
+        if failure != Failure::Kill {
+            machine = machine.after_the_cut();
+        }
         let left = machine.real().join("data");
         if newest == 0 && !left.exists() {
             continue;
@@ -129,8 +146,8 @@ fn batch_number(number: u64) -> Batch {
         return Batch::default();
     }
     let count = match number {
-        _ if number % 31 == 0 => 5_000,
-        _ if number % 19 == 0 => 900,
+        _ if number.is_multiple_of(31) => 5_000,
+        _ if number.is_multiple_of(19) => 900,
         _ => 1 + number * 7 % 24,
     };
     let mut effects = vec![Effect {
@@ -142,7 +159,7 @@ fn batch_number(number: u64) -> Batch {
         let length = 50 + mixed as usize / 4_000 % 900;
         Effect {
             slot: Slot::new(Space::Subject, &[&(mixed % 3_000).to_be_bytes()]),
-            value: (mixed % 8 != 0).then(|| [&number.to_be_bytes()[..], &vec![i as u8; length]].concat()),
+            value: (!mixed.is_multiple_of(8)).then(|| [&number.to_be_bytes()[..], &vec![i as u8; length]].concat()),
         }
     }));
     Batch { head: Head { entries: number, state: number.to_string().into_bytes() }, effects }

@@ -9,7 +9,10 @@ use std::{
 use privet::store::{Effect, Error, Head, KEY_BYTES_MAX, Slot, Space, Store, VALUE_BYTES_MAX, sled::SledStore};
 use tempfile::TempDir;
 
-use super::conformance::{Backend, batch, committed, conformance_suite, put, slot, text};
+use super::{
+    conformance::{Backend, conformance_suite},
+    shorthand::{batch, committed, put, runtime, slot, text},
+};
 use crate::support::files::{copy_directory, make_private};
 
 struct OnDisk(TempDir);
@@ -237,7 +240,8 @@ fn the_head_needs_no_runtime() {
     assert_eq!(disk.open().head().unwrap(), Head::default());
 }
 
-/// Whatever is overwritten or cut off: opening and reading either work or fail with an error that says what to do.
+/// Whatever is overwritten or cut off: opening and reading work or fail with an error that says what to do, and an older
+/// state is never taken for the newest. (A value may be missing without an error: only the log's hashes show that.)
 #[test]
 fn damage_anywhere_is_an_error_or_harmless_and_never_a_panic() {
     let disk = OnDisk::new();
@@ -250,9 +254,9 @@ fn damage_anywhere_is_an_error_or_harmless_and_never_a_panic() {
     }
     drop(store);
     let bytes = fs::read(disk.path().join("db")).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = runtime();
     let mut at = 13_usize;
-    let (mut noticed, mut unnoticed) = (0, 0);
+    let mut noticed = 0;
     for round in 0..60 {
         let copy = OnDisk::new();
         copy_directory(&disk.path(), &copy.path());
@@ -270,10 +274,10 @@ fn damage_anywhere_is_an_error_or_harmless_and_never_a_panic() {
             Err(Error::Damaged { .. } | Error::Refused(_) | Error::Storage { .. }) => noticed += 1,
             Err(other) => panic!("{other}"),
             Ok(store) => {
-                let (mut missing, mut failed) = (0, 0);
+                let mut failed = 0;
                 for slot in (1..=30).flat_map(slots) {
                     match runtime.block_on(store.read(std::slice::from_ref(&slot))) {
-                        Ok(values) => missing += usize::from(values[0].is_none()),
+                        Ok(_) => {}
                         Err(Error::Damaged { .. } | Error::Storage { .. }) => failed += 1,
                         Err(other) => panic!("{other}"),
                     }
@@ -281,12 +285,10 @@ fn damage_anywhere_is_an_error_or_harmless_and_never_a_panic() {
                 // A read that panics inside sled stops the store.
                 assert!(failed > 0 || store.head().unwrap().entries == 30, "an older state was opened");
                 noticed += usize::from(failed > 0);
-                unnoticed += usize::from(failed == 0 && missing > 0);
             }
         }
     }
-    // Of a database this small sled never misses a page silently, once the newest batches are known to be there.
-    assert!(noticed > 0 && unnoticed == 0, "{noticed} noticed, {unnoticed} not");
+    assert!(noticed > 0, "no damage was noticed");
 }
 
 fn assert_refused(path: &Path, saying: &str) {
