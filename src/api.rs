@@ -19,8 +19,8 @@ use tonic_health::server::HealthReporter;
 use crate::{
     operations::Service,
     proto::v1::{
-        FILE_DESCRIPTOR_SET, audit_service_server::AuditServiceServer, authorization_service_server::AuthorizationServiceServer,
-        encryption_service_server::EncryptionServiceServer,
+        FILE_DESCRIPTOR_SET, audit_service_server::AuditServiceServer,
+        authorization_service_server::AuthorizationServiceServer, encryption_service_server::EncryptionServiceServer,
     },
 };
 

@@ -31,9 +31,7 @@ pub fn of(failure: Failure) -> Status {
 
 fn of_refusal(refusal: Refusal) -> Status {
     match refusal {
-        Refusal::Unidentified(why) => {
-            status(Code::Unauthenticated, &why.to_string(), details("UNIDENTIFIED", None))
-        }
+        Refusal::Unidentified(why) => status(Code::Unauthenticated, &why.to_string(), details("UNIDENTIFIED", None)),
         Refusal::Invalid(violation) => {
             let message = format!("{}: {}", violation.field, violation.rule);
             let mut details = details("INVALID_ARGUMENT", None);

@@ -167,8 +167,7 @@ pub(super) enum NotThis {
 fn version_from(stored: stored::KeyVersion) -> Option<Arc<Version>> {
     let key_id = KeyId::new(stored.key_id.try_into().ok()?);
     let sound = stored.version > 0 && stored.wrapped_key.len() == WRAPPED_KEY_BYTES;
-    let version =
-        Version::stored(stored.version, key_id, stored.wrapped_key, stored.created_unix_secs, stored.seals);
+    let version = Version::stored(stored.version, key_id, stored.wrapped_key, stored.created_unix_secs, stored.seals);
     sound.then(|| Arc::new(version))
 }
 
@@ -200,12 +199,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-    use crate::{
-        id::Tenant,
-        keyring::slots::Tag,
-        secret::Key,
-        store::ReadPoint,
-    };
+    use crate::{id::Tenant, keyring::slots::Tag, secret::Key, store::ReadPoint};
 
     const TAG: Tag = Tag([0x11; 16]);
 
@@ -364,7 +358,10 @@ mod tests {
             let bytes = record.seal(place, &[0; NONCE_BYTES]).len() + HOLDS_BYTES_RESERVED;
             assert!(bytes <= VALUE_BYTES_MAX, "{categories} categories: {bytes}");
             // A category's bound is reached, or else little room was wasted.
-            assert!(if categories == 1 { versions == 64 } else { bytes > VALUE_BYTES_MAX - 300 }, "{categories}: {versions}");
+            assert!(
+                if categories == 1 { versions == 64 } else { bytes > VALUE_BYTES_MAX - 300 },
+                "{categories}: {versions}"
+            );
         }
     }
 }

@@ -66,7 +66,9 @@ pub enum Error {
     #[error("root generation {0} is not here: give the root keys that belong to this store")]
     Missing(Generation),
     /// A generation does not open what the store says it wrapped.
-    #[error("root generation {0} does not open this store's keys: give the root keys that belong to this store, or restore the store from a backup")]
+    #[error(
+        "root generation {0} does not open this store's keys: give the root keys that belong to this store, or restore the store from a backup"
+    )]
     Mismatch(Generation),
     /// The newest generation wraps every new key, so it can't be destroyed.
     #[error("root generation {0} is the newest and is kept")]

@@ -83,13 +83,7 @@ impl Store for MemoryStore {
         })
     }
 
-    fn scan<'a>(
-        &'a self,
-        _: Space,
-        _: Range<Vec<u8>>,
-        _: Direction,
-        _: usize,
-    ) -> Reading<'a, Vec<(Vec<u8>, Vec<u8>)>> {
+    fn scan<'a>(&'a self, _: Space, _: Range<Vec<u8>>, _: Direction, _: usize) -> Reading<'a, Vec<(Vec<u8>, Vec<u8>)>> {
         Box::pin(async { Ok(Vec::new()) })
     }
 

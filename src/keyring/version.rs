@@ -140,7 +140,9 @@ impl Version {
     pub(super) fn count(&self, seals: u32) -> Counted {
         let add = |before: u64| before.checked_add(u64::from(seals)).filter(|after| *after <= SEALS_MAX);
         match self.seals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add) {
-            Ok(before) if before / SEALS_UNSAVED_MAX == (before + u64::from(seals)) / SEALS_UNSAVED_MAX => Counted::Within,
+            Ok(before) if before / SEALS_UNSAVED_MAX == (before + u64::from(seals)) / SEALS_UNSAVED_MAX => {
+                Counted::Within
+            }
             Ok(_) => Counted::Save,
             Err(_) => Counted::Over,
         }

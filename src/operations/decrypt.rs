@@ -102,10 +102,7 @@ impl Operation for Decrypt {
             validate::length(field.ciphertext.len(), ciphertext_bytes_max, "fields", i, "ciphertext")?;
             validate::length(field.context.len(), validate::CONTEXT_BYTES_MAX, "fields", i, "context")?;
             let form = field.form.ok_or_else(|| {
-                Violation::new(
-                    format!("fields[{i}].form"),
-                    "must be FORM_PLAINTEXT, FORM_MASKED or FORM_BEST_ALLOWED",
-                )
+                Violation::new(format!("fields[{i}].form"), "must be FORM_PLAINTEXT, FORM_MASKED or FORM_BEST_ALLOWED")
             })?;
             Ok(AskedField {
                 class: validate::class(policy, &field.class, "fields", i)?,
@@ -129,7 +126,9 @@ impl Operation for Decrypt {
         let served: Vec<Option<Served>> = fields.iter().map(|field| serve(&mut decisions, field)).collect();
         let mut targets = Targets::default();
         if served.iter().all(Option::is_none) {
-            fields.iter().for_each(|field| targets.add(field.class.class.as_str(), asked_for(field), Outcome::Denied, None));
+            fields
+                .iter()
+                .for_each(|field| targets.add(field.class.class.as_str(), asked_for(field), Outcome::Denied, None));
             return Err(describe::denied(service, Self::NAME, caller, header, &decisions, targets));
         }
 
@@ -174,7 +173,9 @@ impl Operation for Decrypt {
                             (opened, Some(*key.alias().as_bytes()))
                         }
                         Some(Err(NoKey::UnknownSubject)) => (Err(FieldError::UNKNOWN_SUBJECT), None),
-                        Some(Err(NoKey::NoSuchKey { alias })) => (Err(FieldError::INVALID_CIPHERTEXT), Some(*alias.as_bytes())),
+                        Some(Err(NoKey::NoSuchKey { alias })) => {
+                            (Err(FieldError::INVALID_CIPHERTEXT), Some(*alias.as_bytes()))
+                        }
                         // Opening spends no budget.
                         Some(Err(NoKey::OverBudget)) => (Err(FieldError::OVER_BUDGET), None),
                     }

@@ -141,8 +141,7 @@ impl From<audit::record::TooLong> for Halt {
 
 impl Service {
     pub(super) async fn refuse_unidentified(&self, operation: Operation, why: Unidentified) -> Failure {
-        let kind =
-            tally::Kind { operation, principal: None, tenant: Tenant::system(), reason: "UNIDENTIFIED" };
+        let kind = tally::Kind { operation, principal: None, tenant: Tenant::system(), reason: "UNIDENTIFIED" };
         let record = || describe::refusal(self, operation, None, &Tenant::system(), "UNIDENTIFIED");
         self.refuse(kind, UNIDENTIFIED_EACH_MAX, record, Refusal::Unidentified(why)).await
     }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::Service;
 use crate::{
-    catalogue::Problem,
     audit::{Basis, Effects, Log, Record, Refused, Released, Unreleased},
+    catalogue::Problem,
     id::{Principal, Region, Tenant},
     keyring::{self, Keyring},
     policy::{Snapshot, Sources},
@@ -47,7 +47,9 @@ pub enum Error {
         version: u64,
     },
     /// A tenant was created for another region.
-    #[error("tenant {tenant} belongs to region {stored:?} and this deployment to {configured:?}; data does not move between regions")]
+    #[error(
+        "tenant {tenant} belongs to region {stored:?} and this deployment to {configured:?}; data does not move between regions"
+    )]
     Region {
         /// The tenant.
         tenant: Tenant,
@@ -90,7 +92,11 @@ pub async fn policy(log: &Log, store: &dyn Store, files: &Sources, changed: Chan
         effect: format!("policy version {next} in force"),
         ..entry(Operation::AdoptPolicy)
     };
-    let effects = Effects { writes: chunks(next, &files.to_bytes()), policy: Some((next, *snapshot.hash())), ..Effects::default() };
+    let effects = Effects {
+        writes: chunks(next, &files.to_bytes()),
+        policy: Some((next, *snapshot.hash())),
+        ..Effects::default()
+    };
     commit(log, &Tenant::system(), entry, Basis::default(), effects).await?;
     Ok(snapshot)
 }
@@ -153,13 +159,7 @@ fn entry(operation: Operation) -> stored::Entry {
     }
 }
 
-async fn commit(
-    log: &Log,
-    tenant: &Tenant,
-    entry: stored::Entry,
-    basis: Basis,
-    effects: Effects,
-) -> Result<(), Error> {
+async fn commit(log: &Log, tenant: &Tenant, entry: stored::Entry, basis: Basis, effects: Effects) -> Result<(), Error> {
     let record = Record::encode(tenant, entry, Vec::new()).map_err(|_| Refused::TooLong)?;
     let _: Released<()> = log.commit(record, basis, effects, Unreleased::new(())).await?;
     Ok(())

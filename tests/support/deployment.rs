@@ -214,10 +214,7 @@ pub async fn connect(address: SocketAddr, config: ClientConfig) -> Result<Channe
             Ok::<_, std::io::Error>(TokioIo::new(stream))
         }
     });
-    Endpoint::from_static("http://localhost")
-        .timeout(Duration::from_secs(60))
-        .connect_with_connector(connector)
-        .await
+    Endpoint::from_static("http://localhost").timeout(Duration::from_secs(60)).connect_with_connector(connector).await
 }
 
 async fn run(dir: &Path) -> (Running, SocketAddr) {

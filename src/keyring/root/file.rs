@@ -126,7 +126,9 @@ fn generations(dir: &Path) -> Result<Vec<Generation>, Error> {
         match number.map(Generation) {
             // Only the canonical spelling, so that one generation is one file.
             Some(generation) if generation.0 > 0 && *path(dir, generation) == dir.join(&name) => found.push(generation),
-            Some(_) | None => return Err(refused(&dir.join(name), "its name is not root-<generation>.key; move it away")),
+            Some(_) | None => {
+                return Err(refused(&dir.join(name), "its name is not root-<generation>.key; move it away"));
+            }
         }
     }
     Ok(found)
@@ -181,12 +183,8 @@ fn check_file(path: &Path, file: &File) -> Result<(), Error> {
 /// Refuses to touch a file that is there.
 fn write_new(dir: &Path, generation: Generation, key: &Key) -> Result<(), Error> {
     let path = path(dir, generation);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(io_error("create", &path))?;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(io_error("create", &path))?;
     let written = file.write_all(key.expose()).and_then(|()| file.sync_all());
     if let Err(source) = written {
         // Nothing was wrapped by it yet; a short file would only stand in the way of the next try.
@@ -198,7 +196,10 @@ fn write_new(dir: &Path, generation: Generation, key: &Key) -> Result<(), Error>
 
 fn erase(dir: &Path, path: &Path) -> Result<(), Error> {
     let mut file = OpenOptions::new().write(true).open(path).map_err(io_error("open", path))?;
-    file.rewind().and_then(|()| file.write_all(&[0; 32])).and_then(|()| file.sync_all()).map_err(io_error("overwrite", path))?;
+    file.rewind()
+        .and_then(|()| file.write_all(&[0; 32]))
+        .and_then(|()| file.sync_all())
+        .map_err(io_error("overwrite", path))?;
     fs::remove_file(path).map_err(io_error("remove", path))?;
     sync_dir(dir)
 }
@@ -301,7 +302,8 @@ mod tests {
         assert_eq!(why(FileRoot::open(dir.path(), entropy())), "it is a symbolic link");
         fs::remove_file(&second).unwrap();
 
-        rustix::fs::mknodat(rustix::fs::CWD, &second, rustix::fs::FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &second, rustix::fs::FileType::Fifo, Mode::from_raw_mode(0o600), 0)
+            .unwrap();
         assert_eq!(why(FileRoot::open(dir.path(), entropy())), "it is not a regular file");
         fs::remove_file(&second).unwrap();
 
@@ -317,7 +319,8 @@ mod tests {
         chmod(dir.path(), 0o700);
         assert_eq!(why(FileRoot::open(dir.path(), entropy())), "there is no root key in it");
         FileRoot::create(dir.path(), entropy()).unwrap();
-        for name in ["root-0.key", "root-01.key", "root-+2.key", "root-1.key.bak", "root-x.key", "root-4294967296.key"] {
+        for name in ["root-0.key", "root-01.key", "root-+2.key", "root-1.key.bak", "root-x.key", "root-4294967296.key"]
+        {
             fs::write(dir.path().join(name), [0; 32]).unwrap();
             assert!(why(FileRoot::open(dir.path(), entropy())).contains("its name"), "{name}");
             fs::remove_file(dir.path().join(name)).unwrap();

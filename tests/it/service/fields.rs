@@ -63,7 +63,8 @@ async fn best_allowed_serves_the_most_that_the_policy_grants() {
     assert_eq!(opened(&answer, 0).unwrap(), b"anna@mail.example");
     assert!(matches!(answer.fields[1].result, Some(decrypted_field::Result::Masked(_))));
     assert_eq!(opened(&answer, 2), Err(Reason::Denied));
-    let entry = tester.log("acme").await.into_iter().rfind(|entry| entry.operation() == v1::Operation::Decrypt).unwrap();
+    let entry =
+        tester.log("acme").await.into_iter().rfind(|entry| entry.operation() == v1::Operation::Decrypt).unwrap();
     assert_eq!(entry.verdict(), v1::Verdict::Partial);
     let denied = entry.targets.iter().find(|target| target.outcome() == Outcome::Denied).unwrap();
     assert!(denied.aliases.is_empty(), "a denial does not look for the subject");
@@ -133,10 +134,7 @@ async fn only_the_diagonal_of_the_binding_matrix_opens() {
     for (i, (tenant, subject, class, context)) in places.iter().enumerate() {
         let fields = sealed
             .iter()
-            .map(|sealed| v1::FieldToDecrypt {
-                context: context.to_vec().into(),
-                ..to_decrypt(subject, class, sealed)
-            })
+            .map(|sealed| v1::FieldToDecrypt { context: context.to_vec().into(), ..to_decrypt(subject, class, sealed) })
             .collect();
         let answer = client.encryption().decrypt(decrypt(tenant, fields)).await.unwrap().into_inner();
         for j in 0..places.len() {
