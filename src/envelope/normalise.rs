@@ -231,7 +231,8 @@ mod tests {
 
     #[test]
     fn every_character_is_folded_in_one_step() {
-        for c in '\0'..=char::MAX {
+        // Past this plane no character has a case or a composition.
+        for c in '\0'..='\u{2ffff}' {
             for text in [format!("{c}"), format!("a{c}\u{301}\u{323}"), format!("Σ{c}")] {
                 let once = folded(&text);
                 assert_eq!(*folded(&once), *once, "{:?}", text.escape_unicode());
