@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
@@ -58,10 +59,10 @@ impl<B> Metered<B> {
 
 impl<B> http_body::Body for Metered<B>
 where
-    B: http_body::Body<Data = bytes::Bytes> + Unpin,
+    B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    type Data = bytes::Bytes;
+    type Data = Bytes;
     type Error = Status;
 
     fn poll_frame(
@@ -101,15 +102,25 @@ pub(super) struct Answer {
     body: Body,
     record: Record,
     panicked: bool,
-    _until_delivered: (OpenRequest, Option<UntilDelivered>),
+    held: Option<UntilDelivered>,
+    _open: OpenRequest,
 }
 
 impl Answer {
-    pub(super) fn new(body: Body, record: Record, until_delivered: (OpenRequest, Option<UntilDelivered>)) -> Self {
-        Self { body, record, panicked: false, _until_delivered: until_delivered }
+    pub(super) fn new(body: Body, record: Record, held: Option<UntilDelivered>, open: OpenRequest) -> Self {
+        Self { body, record, panicked: false, held, _open: open }
     }
 
-    fn end_in_panic(&mut self) -> Frame<bytes::Bytes> {
+    /// What must be held until delivery lives in the data itself: HTTP/2 takes the last of a body long before the client
+    /// has read it, and drops the data when it is written to the socket.
+    fn hold(&self, data: Bytes) -> Bytes {
+        match &self.held {
+            Some(held) => Bytes::from_owner(Held { data, _held: held.clone() }),
+            None => data,
+        }
+    }
+
+    fn end_in_panic(&mut self) -> Frame<Bytes> {
         self.panicked = true;
         self.record.panicked();
         let mut trailers = HeaderMap::new();
@@ -121,7 +132,7 @@ impl Answer {
 }
 
 impl http_body::Body for Answer {
-    type Data = bytes::Bytes;
+    type Data = Bytes;
     type Error = Status;
 
     fn poll_frame(
@@ -137,7 +148,7 @@ impl http_body::Body for Answer {
                 if let Some(trailers) = frame.trailers_mut() {
                     this.record.trailers(trailers);
                 }
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(Ok(frame.map_data(|data| this.hold(data)))))
             }
             Ok(other) => other,
             Err(_) => Poll::Ready(Some(Ok(this.end_in_panic()))),
@@ -150,6 +161,18 @@ impl http_body::Body for Answer {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// Data of an answer, and what is held for it.
+struct Held {
+    data: Bytes,
+    _held: UntilDelivered,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
     }
 }
 

@@ -45,8 +45,8 @@ impl Gate {
         let mut record = self.shared.metrics.request(request.uri().path(), Instant::now());
         let mut response = self.route(request, &mut record).await;
         record.headers(response.headers_mut(), self.shared.limits.message_bytes_max);
-        let delivered = response.extensions_mut().remove::<UntilDelivered>();
-        response.map(|body| Answer::new(body, record, (open, delivered)))
+        let held = response.extensions_mut().remove::<UntilDelivered>();
+        response.map(|body| Answer::new(body, record, held, open))
     }
 
     async fn route(&self, request: Request<Incoming>, record: &mut Record) -> Response<Body> {

@@ -12,6 +12,7 @@
 )]
 
 mod log;
+mod server;
 mod service;
 mod store;
 #[path = "../support/support.rs"]

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use bytes::Bytes;
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::sync::mpsc;
 use tonic::Code;
