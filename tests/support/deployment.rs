@@ -77,7 +77,7 @@ impl Deployment {
 
     /// Stops the server and starts another on the same directory.
     pub async fn restart(&mut self) {
-        self.stop().await;
+        assert_eq!(self.stop().await, Ended::Shutdown);
         let (running, address) = run(self.dir.path()).await;
         self.running = Some(running);
         self.address = address;
