@@ -110,6 +110,7 @@ async fn listen(
     let (routes, health) = Api::new(service.clone()).routes(config.limits.message_bytes_max, config.reflection)?;
     let budget = Budget::new(config.limits.bytes_in_flight_max, config.limits.in_flight_max);
     let metrics = Metrics::new();
+    observe(&metrics, &budget, &service);
     let endpoint = match config.server.metrics_listen {
         Some(address) => Some(Endpoint::bind(address).await.context("the metrics listener can't be bound")?),
         None => None,
@@ -120,6 +121,7 @@ async fn listen(
     let (stop, stopped) = oneshot::channel::<()>();
     let fault = service.log.failure();
     let upkeep = tokio::spawn(upkeep(service.clone()));
+    let reloading = tokio::spawn(shutdown::reload_on_hangup(tls.clone())?);
     let parts = Parts { config, tls, routes, health, metrics, endpoint, budget };
     let serving = tokio::spawn(async move {
         let stopped = async {
@@ -128,11 +130,25 @@ async fn listen(
         };
         let ended = server::serve(listener, parts, stopped, fault).await;
         upkeep.abort();
+        reloading.abort();
         // What was counted since the last second; a log that failed takes no more.
         let _ = service.flush_tally().await;
         ended
     });
     Ok(Running { address, stop, serving, ending })
+}
+
+fn observe(metrics: &Metrics, budget: &Arc<Budget>, service: &Arc<Service>) {
+    let held = budget.clone();
+    metrics.observe("bytes_in_flight", "Bytes of requests under way", move || held.bytes_in_flight());
+    let held = budget.clone();
+    metrics.observe("requests_in_flight", "Requests under way", move || {
+        u64::try_from(held.requests_in_flight()).unwrap_or(u64::MAX)
+    });
+    let log = service.log.clone();
+    metrics.observe("log_entries", "Durable entries of the log", move || log.read_point().0);
+    let log = service.log.clone();
+    metrics.observe("policy_version", "Version of the policy in force", move || log.policy_version());
 }
 
 /// Each second, records counted refusals; each half minute, wipes keys that were in memory for their time.

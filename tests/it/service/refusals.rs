@@ -106,12 +106,14 @@ async fn bad_decrypts_checks_indexes_and_lists_name_the_field_and_the_rule() {
 
     let list = v1::ListEntriesRequest { tenant: "acme".into(), ..Default::default() };
     type Break = fn(&mut v1::ListEntriesRequest);
-    let cases: [(&str, Break); 6] = [
+    let cases: [(&str, Break); 8] = [
         ("tenant", |r| r.tenant = "nobody".into()),
         ("page_size", |r| r.page_size = -1),
         ("page_size", |r| r.page_size = 1_001),
         ("page_token", |r| r.page_token = "AAAA".into()),
         ("principal", |r| r.principal = "anna".into()),
+        ("operation", |r| r.operation = 77),
+        ("verdict", |r| r.verdict = -1),
         ("end_time", |r| {
             r.start_time = Some(prost_types::Timestamp { seconds: 9, nanos: 0 });
             r.end_time = Some(prost_types::Timestamp { seconds: 9, nanos: 0 });
