@@ -15,6 +15,7 @@ pub mod clock;
 pub mod entropy;
 pub mod envelope;
 pub mod id;
+pub mod keyring;
 pub mod proto;
 pub mod secret;
 pub mod store;
