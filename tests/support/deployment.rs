@@ -39,17 +39,12 @@ p, spiffe://acme.example/tester, {tenant}, audit, read, operate, 0, 0, allow
 ";
 
 /// What makes a deployment different from the usual one.
+#[derive(Default)]
 pub struct Setup {
     /// More lines of `policy.csv`.
     pub policy: String,
     /// More lines of `privet.toml`.
     pub config: String,
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        Self { policy: String::new(), config: String::new() }
-    }
 }
 
 /// A directory with all that a server needs, and the server.
