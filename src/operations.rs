@@ -18,7 +18,7 @@ use crate::{
     audit::{Log, Refused, Released, tally},
     entropy::Entropy,
     id::{Region, Tenant},
-    identity::{Caller, Connection},
+    identity::{Caller, Connection, Unidentified},
     keyring::Keyring,
     policy::Snapshot,
     proto::stored,
@@ -120,6 +120,9 @@ async fn story<O: Operation>(
     request: O,
 ) -> Result<Released<O::Answer>, Failure> {
     let caller = match &connection.caller {
+        Ok(caller) if caller.has_ended(service.log.now_secs()) => {
+            return Err(service.refuse_unidentified(O::NAME, Unidentified::Expired).await);
+        }
         Ok(caller) => caller,
         Err(unidentified) => return Err(service.refuse_unidentified(O::NAME, *unidentified).await),
     };

@@ -212,6 +212,18 @@ async fn a_certificate_without_one_spiffe_id_is_nobodys_and_floods_are_counted()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_outlives_its_certificate_is_nobodys_from_then_on() {
+    let server = Deployment::start().await;
+    let client = server.client_with(&server.ca.client_for("spiffe://acme.example/tester", 2)).await;
+    client.seal("acme", "anna", EMAIL, b"a@b.example", b"").await;
+    tokio::time::sleep(std::time::Duration::from_millis(3_100)).await;
+    let request = encrypt("acme", vec![to_encrypt("anna", EMAIL, "a@b.example")]);
+    let status = client.encryption().encrypt(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+    assert!(status.message().contains("expired"), "{}", status.message());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pages_end_where_they_say_and_their_tokens_are_bound_to_query_and_caller() {
     let server = Deployment::start().await;
     let tester = server.client("tester").await;
