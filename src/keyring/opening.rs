@@ -225,6 +225,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_record_found_gone_leaves_memory_at_once() {
+        let world = World::new();
+        let account = category("account");
+        let key = Arc::downgrade(&world.seal("acme", "anna", &account, 1).await);
+        let slot = subject_slot(&world, "acme", "anna").await;
+        world.commit(&Rests::default(), &[Effect { slot, value: None }]).unwrap();
+        assert!(key.upgrade().is_some());
+        let opening = open(&world, "acme", "anna", &account, KeyId::new([0; 16])).await.unwrap();
+        assert_eq!(opening.keys[0].as_ref().unwrap_err(), &NoKey::UnknownSubject);
+        assert!(key.upgrade().is_none());
+    }
+
+    #[tokio::test]
     async fn a_record_moved_or_altered_in_the_store_is_damaged() {
         let mut world = World::new();
         let account = category("account");
