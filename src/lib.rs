@@ -12,6 +12,7 @@
 
 pub mod audit;
 pub mod catalogue;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod entropy;
