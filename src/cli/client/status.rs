@@ -2,7 +2,6 @@
 
 use std::{error::Error, io};
 
-use rustls::AlertDescription;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -153,22 +152,23 @@ fn hint(code: Code, tenant: Option<&str>) -> Option<String> {
     }
 }
 
-/// In TLS 1.3 a server judges the client's certificate after the client is done, so its alert may meet the first call.
+/// In TLS 1.3 a server judges the client's certificate after the client is done, so its alert may meet the first call. Then
+/// it has come through h2, which keeps only the text of an IO error: rustls names the alert at its end.
 fn certificate_refused(error: &(dyn Error + 'static)) -> Option<Failure> {
-    let alert = causes(error).find_map(|cause| match cause.downcast_ref::<rustls::Error>() {
-        Some(rustls::Error::AlertReceived(alert)) => Some(*alert),
-        _ => None,
-    })?;
-    let why = match alert {
-        AlertDescription::CertificateExpired => "has expired",
-        AlertDescription::CertificateRevoked => "is revoked",
-        AlertDescription::UnknownCA => "comes from a CA that it does not know",
-        AlertDescription::BadCertificate
-        | AlertDescription::UnsupportedCertificate
-        | AlertDescription::CertificateUnknown
-        | AlertDescription::CertificateRequired
-        | AlertDescription::AccessDenied
-        | AlertDescription::DecryptError => "is not one that it accepts",
+    // The first is not looked at: a status's own text is the server's to choose.
+    let alert = causes(error)
+        .skip(1)
+        .find_map(|cause| Some(cause.to_string().split_once("received fatal alert: ")?.1.to_owned()))?;
+    let why = match alert.as_str() {
+        "CertificateExpired" => "has expired",
+        "CertificateRevoked" => "is revoked",
+        "UnknownCA" => "comes from a CA that it does not know",
+        "BadCertificate"
+        | "UnsupportedCertificate"
+        | "CertificateUnknown"
+        | "CertificateRequired"
+        | "AccessDenied"
+        | "DecryptError" => "is not one that it accepts",
         _ => return None,
     };
     Some(
@@ -191,3 +191,67 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 }
 
 const CAUSES_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    #[test]
+    fn each_code_has_its_exit_code() {
+        let exits = |codes: &[Code], exit| {
+            for code in codes {
+                assert_eq!(Failure::from(Status::new(*code, "m")).exit(), exit, "{code:?}");
+            }
+        };
+        exits(&[Code::InvalidArgument, Code::OutOfRange], Exit::Usage);
+        exits(
+            &[Code::PermissionDenied, Code::Unauthenticated, Code::NotFound, Code::FailedPrecondition],
+            Exit::Refused,
+        );
+        exits(&[Code::Unavailable, Code::DeadlineExceeded, Code::ResourceExhausted, Code::Aborted], Exit::Unavailable);
+        exits(&[Code::Internal, Code::Unknown, Code::Unimplemented], Exit::Unavailable);
+    }
+
+    #[test]
+    fn a_denial_names_the_tenant_to_ask() {
+        let mut details = ErrorDetails::new();
+        let metadata = HashMap::from([("tenant".to_owned(), "acme".to_owned())]);
+        details.set_error_info("DENIED", "privet.v1", metadata);
+        let text =
+            Failure::from(Status::with_error_details(Code::PermissionDenied, "no grant", details)).for_people(false);
+        assert!(text.contains("reason: DENIED") && text.contains("an admin of tenant acme"), "{text}");
+    }
+
+    #[test]
+    fn a_bad_request_names_each_field_once_here_and_in_a_stream() {
+        let mut details = ErrorDetails::new();
+        details.add_bad_request_violation("fields[0].class", "must be known");
+        let status = Status::with_error_details(Code::InvalidArgument, "fields[0].class: must be known", details);
+        let pb: tonic_types::pb::Status = prost::Message::decode(status.details()).unwrap();
+        for failure in [Failure::from(status), Failure::from(pb)] {
+            assert_eq!(failure.exit(), Exit::Usage);
+            assert_eq!(failure.broken().len(), 1);
+            assert_eq!(failure.for_people(false).matches("must be known").count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_field_without_result_is_refused_and_a_bad_value_is_bad_input() {
+        for (reason, exit) in [
+            (Reason::Denied, Exit::Refused),
+            (Reason::InvalidCiphertext, Exit::Refused),
+            (Reason::SubjectErased, Exit::Refused),
+            (Reason::OverBudget, Exit::Refused),
+            (Reason::InvalidValue, Exit::Usage),
+        ] {
+            let error = crate::proto::v1::FieldError { reason: reason.into(), message: String::new() };
+            let failure = Failure::from(error);
+            assert_eq!(failure.exit(), exit, "{reason:?}");
+            assert!(!failure.to_string().is_empty());
+        }
+    }
+}
