@@ -1,3 +1,7 @@
 //! The command line.
 
+pub mod client;
+pub mod dev;
+pub mod failure;
 pub mod serve;
+pub mod terminal;
