@@ -3,5 +3,6 @@
 pub mod client;
 pub mod dev;
 pub mod failure;
+pub mod init;
 pub mod serve;
 pub mod terminal;

@@ -1,3 +1,24 @@
-//! The `privet` command.
+//! The `privet` command: parse, build, run, exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use privet::cli::dev::{self, Dev};
+
+#[derive(Parser)]
+enum Command {
+    Dev(Dev),
+}
+
+fn main() -> ExitCode {
+    let Command::Dev(args) = Command::parse();
+    let runtime = tokio::runtime::Runtime::new();
+    match runtime.map(|runtime| runtime.block_on(dev::run(args))) {
+        Ok(Ok(exit)) => exit.into(),
+        Ok(Err(error)) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+        Err(_) => ExitCode::from(3),
+    }
+}
