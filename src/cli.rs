@@ -1,5 +1,6 @@
 //! The command line.
 
+pub mod check_config;
 pub mod client;
 pub mod dev;
 pub mod failure;

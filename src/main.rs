@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use privet::cli::dev::{self, Dev};
+use privet::cli::{
+    dev::{self, Dev},
+    terminal::Terminal,
+};
 
 #[derive(Parser)]
 enum Command {
@@ -13,7 +16,8 @@ enum Command {
 fn main() -> ExitCode {
     let Command::Dev(args) = Command::parse();
     let runtime = tokio::runtime::Runtime::new();
-    match runtime.map(|runtime| runtime.block_on(dev::run(args))) {
+    let terminal = Terminal::of_process(false, false);
+    match runtime.map(|runtime| runtime.block_on(dev::run(args, &terminal))) {
         Ok(Ok(exit)) => exit.into(),
         Ok(Err(error)) => {
             eprintln!("error: {error:#}");

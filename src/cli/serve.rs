@@ -1,15 +1,17 @@
 //! Puts a server together and runs it: root, store, log, policy, keys – and only then the listener.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
+use clap::Args;
 use tokio::{
     sync::oneshot,
     task::JoinHandle,
     time::{MissedTickBehavior, interval},
 };
 
+use super::failure::Exit;
 use crate::{
     api::{Api, admission::Budget},
     audit::log::{self, Ending, Log},
@@ -21,11 +23,48 @@ use crate::{
     policy::Sources,
     server::{
         self, Ended, Parts, shutdown,
-        telemetry::{Metrics, endpoint::Endpoint},
+        telemetry::{
+            Metrics,
+            endpoint::Endpoint,
+            logging::{self, Format},
+        },
         tls::{DevCertificates, Tls},
     },
     store::{Store, sled::SledStore},
 };
+
+/// `privet serve`.
+#[derive(Args, Debug)]
+pub struct Serve {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = "privet.toml")]
+    config: PathBuf,
+    /// Put changed policy files in force as the next version, on record
+    #[arg(long)]
+    adopt_policy: bool,
+    /// Write the process's own log as JSON
+    #[arg(long)]
+    log_json: bool,
+}
+
+/// Serves until told to end.
+///
+/// # Errors
+/// Whatever keeps it from starting.
+pub async fn run(args: Serve) -> Result<Exit> {
+    logging::start(if args.log_json { Format::Json } else { Format::Text })?;
+    let config = Config::load(&args.config)?;
+    let address = config.server.listen;
+    let listener = std::net::TcpListener::bind(address)
+        .with_context(|| format!("server.listen: {address} can't be listened on"))?;
+    let policy_changed = if args.adopt_policy { Changed::Adopt } else { Changed::Refuse };
+    let running = start(config, Options { listener, policy_changed, dev: DevCertificates::Refused }).await?;
+    tracing::info!(address = %running.address(), "serving");
+    match running.wait().await? {
+        Ended::Shutdown => Ok(Exit::Ok),
+        Ended::Fault => Ok(Exit::Unavailable),
+    }
+}
 
 /// How to start, beside the configuration.
 #[derive(Debug)]
