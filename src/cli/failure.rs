@@ -2,7 +2,7 @@
 //!
 //! A failure names rules, files and tenants; never a value or a subject id.
 
-use std::{fmt, process::ExitCode};
+use std::{fmt, io, process::ExitCode};
 
 use serde_json::json;
 
@@ -72,6 +72,14 @@ impl Failure {
     /// Not available: exit code 3.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(Exit::Unavailable, message)
+    }
+
+    /// Output that can't be written. That its reader went away, as in `| head`, is no fault: it ends quietly.
+    pub fn output(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::new(Exit::Ok, "");
+        }
+        Self::unavailable(format!("the output can't be written: {error}"))
     }
 
     /// Adds what the user may do about it.
