@@ -1,4 +1,15 @@
 //! The command line.
+//!
+//! Values come from standard input or from files, never from arguments, where every user of the machine can read them.
+//! Results go to standard output and everything else to standard error, so that commands compose. Exit codes: 0 done,
+//! 1 refused or a failed check, 2 asked wrongly, 3 unavailable.
+
+use std::ffi::OsString;
+
+use clap::{
+    Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 pub mod check_config;
 pub mod client;
@@ -7,3 +18,137 @@ pub mod failure;
 pub mod init;
 pub mod serve;
 pub mod terminal;
+
+mod answer;
+mod audit;
+mod bulk;
+mod check;
+mod decrypt;
+mod encrypt;
+mod fields;
+mod index;
+mod input;
+mod options;
+mod table;
+
+use failure::{Exit, Failure};
+use terminal::Terminal;
+
+/// Seals and opens personal data under per-customer keys; every answer is recorded first
+#[derive(Parser)]
+#[command(name = "privet", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// Write JSON, for machines
+    #[arg(long, global = true)]
+    json: bool,
+    /// Write results only: no details, notes or progress
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Host(Host),
+    #[command(flatten)]
+    Client(Client),
+}
+
+/// Commands that make, check or run a server on this machine.
+#[derive(Subcommand)]
+enum Host {
+    /// Bring up a whole deployment in one directory, run the main job on it, and stay up
+    Dev(dev::Dev),
+    /// Make a deployment's files for real use: root key, policy, configuration
+    Init(init::Init),
+    /// Say what would keep a server from starting, and where it would talk to
+    CheckConfig(check_config::CheckConfig),
+    /// Run the server
+    Serve(serve::Serve),
+}
+
+/// Commands that talk to a server.
+#[derive(Subcommand)]
+enum Client {
+    Encrypt(encrypt::Encrypt),
+    Decrypt(decrypt::Decrypt),
+    Mask(decrypt::Mask),
+    Index(index::Index),
+    Check(check::Check),
+    #[command(subcommand)]
+    Audit(audit::Audit),
+}
+
+impl Cli {
+    /// Reads the command line. Help goes to standard output; what is wrong, to standard error.
+    ///
+    /// # Errors
+    /// The exit code, if there is nothing to run.
+    pub fn from_args(args: impl IntoIterator<Item = OsString>) -> Result<Self, Exit> {
+        Self::try_parse_from(args).map_err(|error| {
+            match misplaced_value(&error) {
+                Some(failure) => eprint!("{}", failure.for_people(Terminal::of_process(false, false).colour_stderr())),
+                // That standard error is gone is no reason to fail otherwise.
+                None => drop(error.print()),
+            }
+            if error.use_stderr() { Exit::Usage } else { Exit::Ok }
+        })
+    }
+
+    /// Runs the command and says how it ended.
+    pub async fn run(self) -> Exit {
+        let terminal = Terminal::of_process(self.json, self.quiet);
+        let done = match self.command {
+            Command::Host(command) => command.run(&terminal).await.map_err(Failure::on_host),
+            Command::Client(command) => command.run(&terminal).await,
+        };
+        done.unwrap_or_else(|failure| {
+            if failure.exit() != Exit::Ok {
+                let people = || failure.for_people(terminal.colour_stderr());
+                eprint!("{}", if terminal.json { failure.for_machines() } else { people() });
+            }
+            failure.exit()
+        })
+    }
+}
+
+impl Host {
+    async fn run(self, terminal: &Terminal) -> anyhow::Result<Exit> {
+        match self {
+            Self::Dev(command) => dev::run(command, terminal).await,
+            Self::Init(command) => init::run(&command),
+            Self::CheckConfig(command) => check_config::run(&command, terminal),
+            Self::Serve(command) => serve::run(command, terminal).await,
+        }
+    }
+}
+
+impl Client {
+    async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
+        match self {
+            Self::Encrypt(command) => command.run(terminal).await,
+            Self::Decrypt(command) => command.run(terminal).await,
+            Self::Mask(command) => command.run(terminal).await,
+            Self::Index(command) => command.run(terminal).await,
+            Self::Check(command) => command.run(terminal).await,
+            Self::Audit(command) => command.run(terminal).await,
+        }
+    }
+}
+
+/// An argument too many is likely a value that somebody meant to pass: it is not shown again.
+fn misplaced_value(error: &clap::Error) -> Option<Failure> {
+    let unknown = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(unknown))) => unknown,
+        _ => return None,
+    };
+    (!unknown.starts_with('-')).then(|| {
+        Failure::usage("there is an argument too many")
+            .hint("values come from standard input or --in FILE; arguments can be seen by other users of this machine")
+    })
+}
+
+#[cfg(test)]
+mod tests;

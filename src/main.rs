@@ -1,28 +1,29 @@
-//! The `privet` command: parse, build, run, exit code.
+//! `privet`: parses the command line, runs it, and exits with its code.
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use privet::cli::{
-    dev::{self, Dev},
-    terminal::Terminal,
+use privet::{
+    cli::{Cli, failure::Exit},
+    server::shutdown::harden,
 };
 
-#[derive(Parser)]
-enum Command {
-    Dev(Dev),
+fn main() -> ExitCode {
+    run().unwrap_or_else(|exit| exit).into()
 }
 
-fn main() -> ExitCode {
-    let Command::Dev(args) = Command::parse();
-    let runtime = tokio::runtime::Runtime::new();
-    let terminal = Terminal::of_process(false, false);
-    match runtime.map(|runtime| runtime.block_on(dev::run(args, &terminal))) {
-        Ok(Ok(exit)) => exit.into(),
-        Ok(Err(error)) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(2)
-        }
-        Err(_) => ExitCode::from(3),
-    }
+fn run() -> Result<Exit, Exit> {
+    let cli = Cli::from_args(std::env::args_os())?;
+    // Clients hold plaintext too: whatever runs here leaves no core dump, and no files that others can read.
+    harden().map_err(|error| {
+        eprintln!("error: the process can't be shut off from others: {error}");
+        Exit::Unavailable
+    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+        eprintln!("error: no runtime: {error}");
+        Exit::Unavailable
+    })?;
+    let exit = runtime.block_on(cli.run());
+    // A thread may still wait for standard input; nobody needs it any more.
+    runtime.shutdown_background();
+    Ok(exit)
 }

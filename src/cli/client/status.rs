@@ -80,10 +80,10 @@ pub(super) fn not_connected(address: &Address, error: &tonic::transport::Error) 
                 .hint("its certificate must be for this host and come from the CA of --ca");
         }
         if let Some(io) = cause.downcast_ref::<io::Error>().filter(|io| io.get_ref().is_none()) {
-            let why = match io.kind() {
-                io::ErrorKind::UnexpectedEof => "the connection was closed during the TLS handshake".to_owned(),
-                io::ErrorKind::TimedOut => "no answer within 10 s".to_owned(),
-                _ => io.to_string(),
+            let why = if io.kind() == io::ErrorKind::UnexpectedEof {
+                "the connection was closed during the TLS handshake".to_owned()
+            } else {
+                io.to_string()
             };
             return Failure::unavailable(format!("no connection to {address}: {why}")).hint(hint);
         }
