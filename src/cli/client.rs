@@ -28,6 +28,8 @@ use crate::proto::v1::{
     encryption_service_client::EncryptionServiceClient,
 };
 
+#[cfg(test)]
+pub(super) mod fake;
 mod files;
 mod status;
 
