@@ -13,11 +13,14 @@ pub mod status;
 
 use std::sync::Arc;
 
+use tonic::service::{Routes, RoutesBuilder};
+use tonic_health::server::HealthReporter;
+
 use crate::{
     operations::Service,
     proto::v1::{
-        audit_service_server::AuditServiceServer, authorization_service_server::AuthorizationServiceServer,
-        encryption_service_server::EncryptionServiceServer,
+        FILE_DESCRIPTOR_SET, audit_service_server::AuditServiceServer,
+        authorization_service_server::AuthorizationServiceServer, encryption_service_server::EncryptionServiceServer,
     },
 };
 
@@ -33,32 +36,38 @@ impl Api {
         Self { service }
     }
 
-    /// As routes, with messages of at most `message_bytes_max` in both directions.
-    pub fn routes(self, message_bytes_max: usize) -> tonic::service::Routes {
-        let mut routes = tonic::service::RoutesBuilder::default();
-        routes
-            .add_service(
-                EncryptionServiceServer::new(self.clone())
-                    .max_decoding_message_size(message_bytes_max)
-                    .max_encoding_message_size(answer_bytes_max(message_bytes_max)),
-            )
-            .add_service(
-                AuthorizationServiceServer::new(self.clone())
-                    .max_decoding_message_size(message_bytes_max)
-                    .max_encoding_message_size(answer_bytes_max(message_bytes_max)),
-            )
-            .add_service(
-                AuditServiceServer::new(self)
-                    .max_decoding_message_size(message_bytes_max)
-                    .max_encoding_message_size(answer_bytes_max(message_bytes_max)),
-            );
-        routes.routes()
+    /// As routes, with requests of at most `message_bytes_max`: the services, health, and reflection if asked for. The
+    /// reporter says whether they serve.
+    ///
+    /// # Errors
+    /// Reflection that can't be built: a defect.
+    pub fn routes(
+        self,
+        message_bytes_max: usize,
+        reflection: bool,
+    ) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
+        // An answer may be longer than its request by what sealing adds, and one that was recorded must also fit.
+        let answer_bytes_max = message_bytes_max.saturating_mul(2);
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let encryption = EncryptionServiceServer::new(self.clone())
+            .max_decoding_message_size(message_bytes_max)
+            .max_encoding_message_size(answer_bytes_max);
+        let authorization = AuthorizationServiceServer::new(self.clone())
+            .max_decoding_message_size(message_bytes_max)
+            .max_encoding_message_size(answer_bytes_max);
+        let audit = AuditServiceServer::new(self)
+            .max_decoding_message_size(message_bytes_max)
+            .max_encoding_message_size(answer_bytes_max);
+        let mut routes = RoutesBuilder::default();
+        routes.add_service(encryption).add_service(authorization).add_service(audit).add_service(health);
+        if reflection {
+            let service = tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+                .build_v1()?;
+            routes.add_service(service);
+        }
+        Ok((routes.routes(), reporter))
     }
-}
-
-/// An answer may be longer than its request by what sealing adds: an answer that was recorded must also fit.
-fn answer_bytes_max(message_bytes_max: usize) -> usize {
-    message_bytes_max.saturating_mul(2)
 }
 
 impl std::fmt::Debug for Api {

@@ -11,8 +11,12 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
+pub mod check_config;
 pub mod client;
+pub mod dev;
 pub mod failure;
+pub mod init;
+pub mod serve;
 pub mod terminal;
 
 mod answer;
@@ -27,6 +31,7 @@ mod input;
 mod options;
 mod table;
 
+use crate::server::shutdown;
 use failure::{Exit, Failure};
 use terminal::Terminal;
 
@@ -45,9 +50,25 @@ pub struct Cli {
 }
 
 #[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 enum Command {
     #[command(flatten)]
+    Server(Server),
+    #[command(flatten)]
     Client(Client),
+}
+
+/// Commands that make, check or run a server.
+#[derive(Subcommand)]
+enum Server {
+    /// Bring up a whole deployment for trying things out, and show the main job on it
+    Dev(dev::Dev),
+    /// Make the beginnings of a deployment for real use
+    Init(init::Init),
+    /// Serve until told to end
+    Serve(serve::Serve),
+    /// Say what would keep a server from starting, and whom it would talk to
+    CheckConfig(check_config::CheckConfig),
 }
 
 /// Commands that talk to a server.
@@ -82,6 +103,7 @@ impl Cli {
     pub async fn run(self) -> Exit {
         let terminal = Terminal::of_process(self.json, self.quiet);
         let done = match self.command {
+            Command::Server(command) => command.run(&terminal).await.map_err(not_done),
             Command::Client(command) => command.run(&terminal).await,
         };
         done.unwrap_or_else(|failure| {
@@ -91,6 +113,19 @@ impl Cli {
             }
             failure.exit()
         })
+    }
+}
+
+impl Server {
+    async fn run(self, terminal: &Terminal) -> anyhow::Result<Exit> {
+        // Not for clients: a process that can't be looked into can't open its own /dev/fd/…, e.g. for `--in <(…)`.
+        shutdown::harden()?;
+        match self {
+            Self::Dev(args) => dev::run(args).await,
+            Self::Init(args) => init::run(&args),
+            Self::Serve(args) => serve::run(args).await,
+            Self::CheckConfig(args) => check_config::run(&args, terminal),
+        }
     }
 }
 
@@ -105,6 +140,11 @@ impl Client {
             Self::Audit(command) => command.run(terminal).await,
         }
     }
+}
+
+/// What keeps a server from starting is wrong input, unless a failure says otherwise.
+fn not_done(error: anyhow::Error) -> Failure {
+    error.downcast::<Failure>().unwrap_or_else(|error| Failure::usage(format!("{error:#}")))
 }
 
 /// An argument too many is likely a value that somebody meant to pass: it is not shown again.

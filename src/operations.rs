@@ -18,11 +18,11 @@ use crate::{
     audit::{Log, Refused, Released, tally},
     entropy::Entropy,
     id::{Region, Tenant},
-    identity::{Caller, Connection},
+    identity::{Caller, Connection, Unidentified},
     keyring::Keyring,
     policy::Snapshot,
     proto::stored,
-    store::Store,
+    store::{ReadPoint, Store},
 };
 
 pub mod check;
@@ -120,6 +120,9 @@ async fn story<O: Operation>(
     request: O,
 ) -> Result<Released<O::Answer>, Failure> {
     let caller = match &connection.caller {
+        Ok(caller) if caller.has_ended(service.log.now_secs()) => {
+            return Err(service.refuse_unidentified(O::NAME, Unidentified::Expired).await);
+        }
         Ok(caller) => caller,
         Err(unidentified) => return Err(service.refuse_unidentified(O::NAME, *unidentified).await),
     };
@@ -154,8 +157,8 @@ impl Service {
     }
 
     /// The tenant's keys.
-    async fn tenant_keys(&self, tenant: &Tenant) -> Result<Arc<crate::keyring::TenantKeys>, Halt> {
-        match self.keyring.tenant(&*self.store, tenant).await {
+    async fn tenant_keys(&self, tenant: &Tenant, at: ReadPoint) -> Result<Arc<crate::keyring::TenantKeys>, Halt> {
+        match self.keyring.tenant(&*self.store, tenant, at).await {
             Ok(Some(keys)) => Ok(keys),
             // The request named a tenant of the configuration, and those have keys before the server listens.
             Ok(None) => Err(Halt::Failed(Failure::Internal)),

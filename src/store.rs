@@ -18,6 +18,8 @@
 //! A store sees ciphertext, wrapped keys and log entries only. Deleting a value does not erase it from the disk: only the
 //! destruction of keys erases.
 
+pub mod sled;
+
 use std::{fmt, future::Future, ops::Range, pin::Pin};
 
 /// The longest key of a slot, in bytes.
@@ -25,6 +27,9 @@ pub const KEY_BYTES_MAX: usize = 128;
 
 /// The longest value, in bytes.
 pub const VALUE_BYTES_MAX: usize = 8_000;
+
+/// The longest [`Head::state`], in bytes.
+pub const HEAD_STATE_BYTES_MAX: usize = 1_024;
 
 /// Which kind of value a slot holds. The discriminant is part of the stored format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -92,7 +97,7 @@ impl fmt::Debug for Effect {
 pub struct ReadPoint(pub u64);
 
 /// The slots that an answer rests on, each with the point it was read at.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rests {
     /// Read and relied on: the answer is stale once something was *removed* from one of them.
     pub relied: Vec<(Slot, ReadPoint)>,
@@ -101,9 +106,9 @@ pub struct Rests {
 }
 
 impl Rests {
-    /// Every slot named.
-    pub fn slots(&self) -> Vec<Slot> {
-        self.relied.iter().chain(&self.rewritten).map(|(slot, _)| slot.clone()).collect()
+    /// All of it.
+    pub fn iter(&self) -> impl Iterator<Item = &(Slot, ReadPoint)> {
+        self.relied.iter().chain(&self.rewritten)
     }
 }
 
@@ -112,7 +117,7 @@ impl Rests {
 pub struct Head {
     /// How many entries the log holds: the index of the next.
     pub entries: u64,
-    /// What else the writer keeps at the head, at most 1 KiB; opaque to the store.
+    /// What else the writer keeps at the head, at most [`HEAD_STATE_BYTES_MAX`] bytes; opaque to the store.
     pub state: Vec<u8>,
 }
 
@@ -123,6 +128,26 @@ pub struct Batch {
     pub head: Head,
     /// Blocks and effects.
     pub effects: Vec<Effect>,
+}
+
+impl Batch {
+    /// Refuses a batch that holds more than a slot or the head may: every backend asks this before it changes anything. A
+    /// head that is too long counts as a block.
+    ///
+    /// # Errors
+    /// [`Error::TooLong`].
+    pub fn check_bounds(&self) -> Result<(), Error> {
+        for Effect { slot, value } in &self.effects {
+            let value_bytes = value.as_ref().map_or(0, Vec::len);
+            if slot.key.len() > KEY_BYTES_MAX || value_bytes > VALUE_BYTES_MAX {
+                return Err(Error::TooLong { space: slot.space, bytes: slot.key.len() + value_bytes });
+            }
+        }
+        if self.head.state.len() > HEAD_STATE_BYTES_MAX {
+            return Err(Error::TooLong { space: Space::Block, bytes: self.head.state.len() });
+        }
+        Ok(())
+    }
 }
 
 /// What became of a batch.

@@ -28,6 +28,9 @@ use crate::proto::v1::{
     encryption_service_client::EncryptionServiceClient,
 };
 
+/// The code of a request of which nothing is allowed.
+pub const PERMISSION_DENIED: tonic::Code = tonic::Code::PermissionDenied;
+
 #[cfg(test)]
 pub(super) mod fake;
 mod files;

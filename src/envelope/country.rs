@@ -37,8 +37,8 @@ fn rows() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
 /// Two-letter code, three-letter code, names: the first is the one shown.
 const COUNTRIES: &str = include_str!("countries.tsv");
 /// Two-letter country codes that end an address as a state's or province's in the United States, Canada, Australia or Brazil.
-const STATES: &str = "AL AM AR AS AZ BA CA CO DE ES GA GU ID IL IN KY LA MA MD ME MG MN MO MP MS MT NC NE NL NU PA PE PR RO RS SA SC \
-    SD SE SK TN TO UM VA VI YT";
+const STATES: &str = "AL AM AR AS AZ BA CA CO DE ES GA GU ID IL IN KY LA MA MD ME MG MN MO MP MS MT NC NE NL NU PA PE PR RO RS \
+    SA SC SD SE SK TN TO UM VA VI YT";
 /// A state as well as a country.
 const GEORGIA: &str = "Georgia";
 /// Well past the longest name.

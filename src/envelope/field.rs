@@ -21,8 +21,9 @@ pub const OVERHEAD: usize = HEADER_LEN + TAG_LEN;
 /// The nonce of one seal: 96 random bits, never used twice with one key.
 pub type Nonce = [u8; 12];
 
-/// What a field belongs to. It is not stored in the field; whoever opens it must name the same.
-#[derive(Clone, Copy, Debug)]
+/// What a field belongs to. It is not stored in the field; whoever opens it must name the same. Never printed, as a context
+/// may hold anything.
+#[derive(Clone, Copy)]
 pub struct Binding<'a> {
     /// The controller.
     pub tenant: &'a Tenant,
@@ -111,6 +112,7 @@ impl<'a> Field<'a> {
 }
 
 fn header(key_id: KeyId, nonce: &Nonce) -> [u8; HEADER_LEN] {
+    // The first byte stays the version.
     let mut header = [VERSION; HEADER_LEN];
     let parts = key_id.as_bytes().iter().chain(nonce);
     header.iter_mut().skip(1).zip(parts).for_each(|(to, from)| *to = *from);

@@ -33,7 +33,8 @@ pub const HIDDEN: &str = "•••";
 /// | phone, tax id, payment | the last characters, if it has a blind index | `•••1111` |
 /// | usage, geolocation, text | nothing | `•••` |
 pub fn mask(kind: Kind, value: &[u8]) -> String {
-    let shown = str::from_utf8(value).ok().and_then(|text| match kind {
+    let text = str::from_utf8(value).ok().filter(|text| !text.chars().any(|c| c.is_control() && !c.is_whitespace()));
+    let shown = text.and_then(|text| match kind {
         Kind::Name => name(text),
         Kind::Address => address(text),
         Kind::Timezone => timezone(text),

@@ -160,7 +160,8 @@ fn is_separator(c: char) -> bool {
 
 /// Zero-width and direction marks: two addresses that look the same must not differ by one.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{feff}')
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
 }
 
 /// RFC 5321: a path is at most 256 bytes, with its angle brackets.
@@ -231,7 +232,8 @@ mod tests {
 
     #[test]
     fn every_character_is_folded_in_one_step() {
-        for c in '\0'..=char::MAX {
+        // Past this plane no character has a case or a composition.
+        for c in '\0'..='\u{2ffff}' {
             for text in [format!("{c}"), format!("a{c}\u{301}\u{323}"), format!("Σ{c}")] {
                 let once = folded(&text);
                 assert_eq!(*folded(&once), *once, "{:?}", text.escape_unicode());
@@ -258,7 +260,10 @@ mod tests {
         }
 
         #[test]
-        fn spacing_and_case_do_not_matter(words in prop::collection::vec("[a-zß-öø-ÿа-я]{1,8}", 1..5), gap in "[ \t\n\u{a0}\u{2003}]{1,3}") {
+        fn spacing_and_case_do_not_matter(
+            words in prop::collection::vec("[a-zß-öø-ÿа-я]{1,8}", 1..5),
+            gap in "[ \t\n\u{a0}\u{2003}]{1,3}",
+        ) {
             let spaced = format!("{gap}{}{gap}", words.join(&gap));
             prop_assert_eq!(spelt(Kind::Name, &spaced), spelt(Kind::Name, &words.join(" ")));
             let upper = words.join(" ").replace('ß', "").to_uppercase();

@@ -5,7 +5,7 @@ pub(super) fn is_public(domain: &str) -> bool {
     PUBLIC.contains(&domain)
 }
 
-const PUBLIC: [&str; 75] = [
+const PUBLIC: [&str; 74] = [
     "126.com",
     "163.com",
     "alice.it",
@@ -69,7 +69,6 @@ const PUBLIC: [&str; 75] = [
     "seznam.cz",
     "sina.com",
     "t-online.de",
-    "telia.com",
     "uol.com.br",
     "verizon.net",
     "virgilio.it",

@@ -12,24 +12,32 @@ use crate::id::Principal;
 /// # Errors
 /// [`Unidentified`], by the rule that is broken.
 pub fn spiffe_id(leaf: &[u8]) -> Result<Principal, Unidentified> {
+    read(leaf).map(|(principal, _)| principal)
+}
+
+/// The id, and the last second since 1970 in which the certificate is valid.
+pub(super) fn read(leaf: &[u8]) -> Result<(Principal, u64), Unidentified> {
     let (rest, certificate) = X509Certificate::from_der(leaf).map_err(|_| Unidentified::Malformed)?;
     if !rest.is_empty() {
         return Err(Unidentified::Malformed);
     }
+    let valid_until =
+        u64::try_from(certificate.validity().not_after.timestamp()).map_err(|_| Unidentified::Malformed)?;
     let names = certificate.subject_alternative_name().map_err(|_| Unidentified::Malformed)?;
     let Some(names) = names else { return Err(Unidentified::NoSpiffeId) };
     // A name that can't be read might have been a second id.
     if names.value.general_names.iter().any(|name| matches!(name, GeneralName::Invalid(..))) {
         return Err(Unidentified::Malformed);
     }
-    let mut uris = names.value.general_names.iter().filter_map(|name| match name {
-        GeneralName::URI(uri) => Some(*uri),
-        _ => None,
-    });
+    let mut uris = names
+        .value
+        .general_names
+        .iter()
+        .filter_map(|name| if let GeneralName::URI(uri) = name { Some(*uri) } else { None });
     match (uris.next(), uris.next()) {
         (None, _) => Err(Unidentified::NoSpiffeId),
         (Some(_), Some(_)) => Err(Unidentified::SeveralSpiffeIds),
-        (Some(uri), None) => one_id(uri),
+        (Some(uri), None) => Ok((one_id(uri)?, valid_until)),
     }
 }
 

@@ -14,7 +14,6 @@ use crate::{
     identity::Caller,
     policy::{Decision, Snapshot},
     proto::stored::{self, Outcome},
-    store::Rests,
 };
 
 /// What is asked.
@@ -69,10 +68,8 @@ impl Operation for Check {
             principal => Some(Principal::parse_external(principal).map_err(validate::broken("principal"))?),
         };
         let items = self.items.iter().enumerate().map(|(i, item)| {
-            let object =
-                Object::parse(&item.object).map_err(|e| validate::broken(&format!("items[{i}].object"))(e))?;
-            let action =
-                Action::parse(&item.action).map_err(|e| validate::broken(&format!("items[{i}].action"))(e))?;
+            let object = Object::parse(&item.object).map_err(|e| validate::broken(&format!("items[{i}].object"))(e))?;
+            let action = Action::parse(&item.action).map_err(|e| validate::broken(&format!("items[{i}].action"))(e))?;
             let exists = match &object {
                 Object::Class(class) => {
                     validate::class(policy, class.as_str(), "items", i)
@@ -87,7 +84,11 @@ impl Operation for Check {
                 Err(Violation::new(format!("items[{i}].action"), "must be an action that exists on this object"))
             }
         });
-        Ok(Asked { header, other: other.filter(|other| *other != caller.principal), items: items.collect::<Result<_, _>>()? })
+        Ok(Asked {
+            header,
+            other: other.filter(|other| *other != caller.principal),
+            items: items.collect::<Result<_, _>>()?,
+        })
     }
 
     async fn attempt(service: &Service, caller: &Caller, asked: &Asked) -> Result<Released<Answer>, Halt> {
@@ -97,8 +98,7 @@ impl Operation for Check {
 
         // May the caller ask?
         let operate = Purpose::operate();
-        let mut permission =
-            Decisions::new(policy.clone(), &caller.principal, &header.tenant, &operate, now);
+        let mut permission = Decisions::new(policy.clone(), &caller.principal, &header.tenant, &operate, now);
         let mut targets = Targets::default();
         if other.is_some() && !permission.allows_control(ControlObject::Policy, Action::Check) {
             targets.add(ControlObject::Policy.as_str(), Action::Check.as_str(), Outcome::Denied, None);
@@ -119,7 +119,7 @@ impl Operation for Check {
         let record = describe::checked(service, caller, header, other.as_ref(), &questions, targets)?;
         let (version, until) = questions.basis();
         let until = [until, permission.basis().1].into_iter().flatten().min();
-        let basis = Basis { policy: Some((version, until)), rests: Rests::default() };
+        let basis = Basis { policy: Some((version, until)), ..Basis::default() };
         let answer = Answer { decisions, policy_version: version };
         Ok(service.log.commit(record, basis, Effects::default(), Unreleased::new(answer)).await?)
     }

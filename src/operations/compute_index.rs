@@ -19,7 +19,6 @@ use crate::{
     identity::Caller,
     policy::Snapshot,
     proto::stored::{self, Outcome},
-    store::Rests,
 };
 
 /// What is asked.
@@ -67,6 +66,7 @@ impl Operation for ComputeIndex {
 
     async fn attempt(service: &Service, caller: &Caller, asked: &Asked) -> Result<Released<Self::Answer>, Halt> {
         let Asked { header, values } = asked;
+        let at = service.log.read_point();
 
         // Decide.
         let policy = service.policy.load_full();
@@ -81,12 +81,12 @@ impl Operation for ComputeIndex {
         }
 
         // Compute.
-        let keys = service.tenant_keys(&header.tenant).await?;
+        let keys = service.tenant_keys(&header.tenant, at).await?;
         let mut answer = Vec::with_capacity(values.len());
         for ((class, value), allowed) in values.iter().zip(allowed) {
             let result = if allowed {
                 envelope::normalise(class.kind, value)
-                    .map(|normalised| envelope::blind_index(&keys.index_key(&class.class), normalised.as_bytes()))
+                    .map(|normalised| envelope::blind_index(&keys.index_key(&class.class), &normalised))
                     .map_err(|invalid| FieldError::invalid_value(invalid.rule))
             } else {
                 Err(FieldError::DENIED)
@@ -98,7 +98,7 @@ impl Operation for ComputeIndex {
 
         // Record, and with it release. Tenants' own keys are never removed while the tenant is there.
         let record = describe::decided(service, Self::NAME, caller, header, &decisions, targets)?;
-        let basis = Basis { policy: Some(decisions.basis()), rests: Rests::default() };
+        let basis = Basis { policy: Some(decisions.basis()), ..Basis::default() };
         Ok(service.log.commit(record, basis, Effects::default(), Unreleased::new(answer)).await?)
     }
 }

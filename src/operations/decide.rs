@@ -32,9 +32,10 @@ impl<'a> Decisions<'a> {
     /// Whether this may be done to fields of a class.
     pub(super) fn allows(&mut self, class: &Class, action: Action) -> bool {
         // Fields come in runs of few classes: a scan beats hashing.
-        let made = self.made.iter().find(|(object, made, _)| {
-            *made == action && matches!(object, Object::Class(decided) if decided == class)
-        });
+        let made = self
+            .made
+            .iter()
+            .find(|(object, made, _)| *made == action && matches!(object, Object::Class(decided) if decided == class));
         match made {
             Some((_, _, decision)) => is_allow(decision),
             None => is_allow(self.ask(Object::Class(class.clone()), action)),
@@ -48,13 +49,8 @@ impl<'a> Decisions<'a> {
 
     /// The whole decision.
     pub(super) fn ask(&mut self, object: Object, action: Action) -> &Decision {
-        let question = Question {
-            principal: self.principal,
-            tenant: self.tenant,
-            object: &object,
-            action,
-            purpose: self.purpose,
-        };
+        let question =
+            Question { principal: self.principal, tenant: self.tenant, object: &object, action, purpose: self.purpose };
         let decision = self.policy.decide(&question, self.now_secs);
         &self.made.push_mut((object, action, decision)).2
     }

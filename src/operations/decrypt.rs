@@ -102,10 +102,7 @@ impl Operation for Decrypt {
             validate::length(field.ciphertext.len(), ciphertext_bytes_max, "fields", i, "ciphertext")?;
             validate::length(field.context.len(), validate::CONTEXT_BYTES_MAX, "fields", i, "context")?;
             let form = field.form.ok_or_else(|| {
-                Violation::new(
-                    format!("fields[{i}].form"),
-                    "must be FORM_PLAINTEXT, FORM_MASKED or FORM_BEST_ALLOWED",
-                )
+                Violation::new(format!("fields[{i}].form"), "must be FORM_PLAINTEXT, FORM_MASKED or FORM_BEST_ALLOWED")
             })?;
             Ok(AskedField {
                 class: validate::class(policy, &field.class, "fields", i)?,
@@ -129,12 +126,14 @@ impl Operation for Decrypt {
         let served: Vec<Option<Served>> = fields.iter().map(|field| serve(&mut decisions, field)).collect();
         let mut targets = Targets::default();
         if served.iter().all(Option::is_none) {
-            fields.iter().for_each(|field| targets.add(field.class.class.as_str(), asked_for(field), Outcome::Denied, None));
+            fields
+                .iter()
+                .for_each(|field| targets.add(field.class.class.as_str(), asked_for(field), Outcome::Denied, None));
             return Err(describe::denied(service, Self::NAME, caller, header, &decisions, targets));
         }
 
         // Find the keys. What is not even shaped like a ciphertext needs none.
-        let tenant_keys = service.tenant_keys(&header.tenant).await?;
+        let tenant_keys = service.tenant_keys(&header.tenant, at).await?;
         let mut tags = Tags::new(&tenant_keys);
         let wanted: Vec<WantOpen<'_>> = fields
             .iter()
@@ -145,7 +144,7 @@ impl Operation for Decrypt {
                 Some(WantOpen { tag: tags.tag(&field.subject), category: &field.class.category, key_id })
             })
             .collect();
-        let mut opening = service
+        let opening = service
             .keyring
             .for_opening(&*service.store, &tenant_keys, &wanted, at)
             .await
@@ -171,12 +170,14 @@ impl Operation for Decrypt {
                             let opened = envelope::open(key.sealing(), &binding, &field.ciphertext)
                                 .map_err(|_| FieldError::INVALID_CIPHERTEXT)
                                 .map(|plaintext| in_form(*served, &field.class, plaintext));
-                            (opened, Some(key.alias()))
+                            (opened, Some(*key.alias().as_bytes()))
                         }
                         Some(Err(NoKey::UnknownSubject)) => (Err(FieldError::UNKNOWN_SUBJECT), None),
-                        Some(Err(NoKey::NoSuchKey { alias } | NoKey::OverBudget { alias })) => {
-                            (Err(FieldError::INVALID_CIPHERTEXT), Some(*alias))
+                        Some(Err(NoKey::NoSuchKey { alias })) => {
+                            (Err(FieldError::INVALID_CIPHERTEXT), Some(*alias.as_bytes()))
                         }
+                        // Opening spends no budget.
+                        Some(Err(NoKey::OverBudget)) => (Err(FieldError::OVER_BUDGET), None),
                     }
                 }
             };
@@ -191,11 +192,11 @@ impl Operation for Decrypt {
 
         // Record, and with it release.
         let record = describe::decided(service, Self::NAME, caller, header, &decisions, targets)?;
-        let basis = Basis { policy: Some(decisions.basis()), rests: std::mem::take(&mut opening.rests) };
-        let slots = basis.rests.slots();
+        let rests = Arc::new(opening.rests);
+        let basis = Basis { policy: Some(decisions.basis()), rests: rests.clone() };
         let released = service.log.commit(record, basis, Effects::default(), Unreleased::new(answer)).await;
         released.map_err(|refused| {
-            service.keyring.forget(&slots);
+            service.keyring.forget(rests.iter());
             refused.into()
         })
     }

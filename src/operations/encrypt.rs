@@ -121,13 +121,13 @@ impl Operation for Encrypt {
         }
 
         // Find or make the keys.
-        let tenant_keys = service.tenant_keys(&header.tenant).await?;
+        let tenant_keys = service.tenant_keys(&header.tenant, at).await?;
         let mut tags = Tags::new(&tenant_keys);
         let permitted = || fields.iter().zip(&allowed).filter_map(|(field, allowed)| allowed.then_some(field));
         let wanted: Vec<WantSeal<'_>> = permitted()
             .map(|field| WantSeal { tag: tags.tag(&field.subject), category: &field.class.category, seals: 1 })
             .collect();
-        let mut sealing = service
+        let sealing = service
             .keyring
             .for_sealing(&*service.store, &tenant_keys, &wanted, at)
             .await
@@ -152,12 +152,12 @@ impl Operation for Encrypt {
                     let result = index(&tenant_keys, field).and_then(|index| {
                         let ciphertext = envelope::seal(key.sealing(), nonce, &binding, &field.plaintext)
                             .map_err(|_| FieldError::invalid_value("the value is too long to seal"))?;
-                        Ok(Sealed { ciphertext, index, key_id: key.id(), key_version: key.version() })
+                        Ok(Sealed { ciphertext, index, key_id: key.sealing().id(), key_version: key.version() })
                     });
-                    (result, Some(key.alias()))
+                    (result, Some(*key.alias().as_bytes()))
                 }
                 Some((Err(no_key), _)) => match no_key {
-                    NoKey::OverBudget { alias } => (Err(FieldError::OVER_BUDGET), Some(*alias)),
+                    NoKey::OverBudget => (Err(FieldError::OVER_BUDGET), None),
                     // Sealing makes the key that is not there.
                     NoKey::UnknownSubject | NoKey::NoSuchKey { .. } => (Err(FieldError::UNKNOWN_SUBJECT), None),
                 },
@@ -173,16 +173,16 @@ impl Operation for Encrypt {
 
         // Record, and with it release.
         let record = describe::decided(service, Self::NAME, caller, header, &decisions, targets)?;
-        let basis = Basis { policy: Some(decisions.basis()), rests: std::mem::take(&mut sealing.rests) };
-        let effects = Effects { writes: std::mem::take(&mut sealing.effects), ..Effects::default() };
-        let slots = basis.rests.slots();
+        let rests = Arc::new(sealing.rests);
+        let basis = Basis { policy: Some(decisions.basis()), rests: rests.clone() };
+        let effects = Effects { writes: sealing.effects, ..Effects::default() };
         match service.log.commit(record, basis, effects, Unreleased::new(answer)).await {
             Ok(released) => {
-                service.keyring.settle(sealing, released.end());
+                service.keyring.settle(sealing.pending, released.end());
                 Ok(released)
             }
             Err(refused) => {
-                service.keyring.forget(&slots);
+                service.keyring.forget(rests.iter());
                 Err(refused.into())
             }
         }
@@ -195,5 +195,5 @@ fn index(keys: &crate::keyring::TenantKeys, field: &AskedField) -> Result<Option
     }
     let normalised = envelope::normalise(field.class.kind, &field.plaintext)
         .map_err(|invalid| FieldError::invalid_value(invalid.rule))?;
-    Ok(Some(envelope::blind_index(&keys.index_key(&field.class.class), normalised.as_bytes())))
+    Ok(Some(envelope::blind_index(&keys.index_key(&field.class.class), &normalised)))
 }

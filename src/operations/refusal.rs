@@ -117,7 +117,7 @@ impl FieldError {
 
 impl Halt {
     /// A store or key that can't be read: logged here, since the answer says no more than "unavailable".
-    pub(super) fn unreadable(error: &dyn std::error::Error) -> Self {
+    pub(super) fn unreadable(error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error, "state can't be read");
         Self::Failed(Failure::Unavailable)
     }
@@ -141,8 +141,7 @@ impl From<audit::record::TooLong> for Halt {
 
 impl Service {
     pub(super) async fn refuse_unidentified(&self, operation: Operation, why: Unidentified) -> Failure {
-        let kind =
-            tally::Kind { operation, principal: None, tenant: Tenant::system(), reason: "UNIDENTIFIED" };
+        let kind = tally::Kind { operation, principal: None, tenant: Tenant::system(), reason: "UNIDENTIFIED" };
         let record = || describe::refusal(self, operation, None, &Tenant::system(), "UNIDENTIFIED");
         self.refuse(kind, UNIDENTIFIED_EACH_MAX, record, Refusal::Unidentified(why)).await
     }

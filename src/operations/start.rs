@@ -8,9 +8,10 @@ use std::sync::Arc;
 use super::Service;
 use crate::{
     audit::{Basis, Effects, Log, Record, Refused, Released, Unreleased},
+    catalogue::Problem,
     id::{Principal, Region, Tenant},
     keyring::{self, Keyring},
-    policy::{Problem, Snapshot, Sources},
+    policy::{Snapshot, Sources},
     proto::stored::{self, Operation, Verdict},
     store::{self, Direction, Effect, Slot, Space, Store, VALUE_BYTES_MAX},
 };
@@ -46,7 +47,9 @@ pub enum Error {
         version: u64,
     },
     /// A tenant was created for another region.
-    #[error("tenant {tenant} belongs to region {stored:?} and this deployment to {configured:?}; data does not move between regions")]
+    #[error(
+        "tenant {tenant} belongs to region {stored:?} and this deployment to {configured:?}; data does not move between regions"
+    )]
     Region {
         /// The tenant.
         tenant: Tenant,
@@ -89,8 +92,12 @@ pub async fn policy(log: &Log, store: &dyn Store, files: &Sources, changed: Chan
         effect: format!("policy version {next} in force"),
         ..entry(Operation::AdoptPolicy)
     };
-    let effects = Effects { writes: chunks(next, &files.to_bytes()), policy: Some((next, *snapshot.hash())), ..Effects::default() };
-    commit(log, &Tenant::system(), entry, effects).await?;
+    let effects = Effects {
+        writes: chunks(next, &files.to_bytes()),
+        policy: Some((next, *snapshot.hash())),
+        ..Effects::default()
+    };
+    commit(log, &Tenant::system(), entry, Basis::default(), effects).await?;
     Ok(snapshot)
 }
 
@@ -106,8 +113,9 @@ pub async fn tenant(
     region: Option<&Region>,
 ) -> Result<(), Error> {
     let configured = region.map_or("", Region::as_str);
-    if let Some(keys) = keyring.tenant(store, tenant).await? {
-        let stored = keys.region();
+    let at = log.read_point();
+    if let Some(keys) = keyring.tenant(store, tenant, at).await? {
+        let stored = keys.region().map_or("", Region::as_str);
         return if stored == configured {
             Ok(())
         } else {
@@ -120,8 +128,9 @@ pub async fn tenant(
         policy_version: log.policy_version(),
         ..entry(Operation::CreateTenant)
     };
-    let writes = keyring.create_tenant(tenant, region)?;
-    commit(log, tenant, entry, Effects { writes, ..Effects::default() }).await
+    let created = keyring.create_tenant(tenant, region, at)?;
+    let basis = Basis { rests: Arc::new(created.rests), ..Basis::default() };
+    commit(log, tenant, entry, basis, Effects { writes: created.effects, ..Effects::default() }).await
 }
 
 /// Records that a server started.
@@ -137,7 +146,7 @@ pub async fn started(service: &Arc<Service>) -> Result<(), Error> {
         region: service.region().to_owned(),
         ..entry(Operation::Start)
     };
-    commit(&service.log, &Tenant::system(), entry, Effects::default()).await
+    commit(&service.log, &Tenant::system(), entry, Basis::default(), Effects::default()).await
 }
 
 fn entry(operation: Operation) -> stored::Entry {
@@ -150,9 +159,9 @@ fn entry(operation: Operation) -> stored::Entry {
     }
 }
 
-async fn commit(log: &Log, tenant: &Tenant, entry: stored::Entry, effects: Effects) -> Result<(), Error> {
+async fn commit(log: &Log, tenant: &Tenant, entry: stored::Entry, basis: Basis, effects: Effects) -> Result<(), Error> {
     let record = Record::encode(tenant, entry, Vec::new()).map_err(|_| Refused::TooLong)?;
-    let _: Released<()> = log.commit(record, Basis::default(), effects, Unreleased::new(())).await?;
+    let _: Released<()> = log.commit(record, basis, effects, Unreleased::new(())).await?;
     Ok(())
 }
 
@@ -181,7 +190,7 @@ async fn stored_policy(store: &dyn Store, version: u64) -> Result<Sources, Error
         let full = page.len() == PAGE;
         document.extend(page.into_iter().flat_map(|(_, chunk)| chunk));
         if !full {
-            return Sources::from_bytes(&document).ok_or(Error::PolicyDamaged { version });
+            return Sources::from_bytes(&document).map_err(|_| Error::PolicyDamaged { version });
         }
     }
 }

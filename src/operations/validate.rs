@@ -124,7 +124,10 @@ pub(super) fn length(bytes: usize, max: usize, list: &str, index: usize, field: 
     if bytes <= max {
         Ok(())
     } else {
-        Err(Violation::new(format!("{list}[{index}].{field}"), format!("must be at most {max} bytes; this has {bytes}")))
+        Err(Violation::new(
+            format!("{list}[{index}].{field}"),
+            format!("must be at most {max} bytes; this has {bytes}"),
+        ))
     }
 }
 

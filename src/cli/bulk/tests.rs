@@ -135,7 +135,9 @@ async fn a_denied_column_is_left_empty_and_a_denied_job_makes_no_file() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_class_is_bad_input_and_not_a_fault_of_each_cell() {
     let ran = run("id,email,note\nc1,a@b,x\n", Work::Seal, "email=pii/account/email,note=pii/unknown/x", 2).await;
-    assert_eq!(ran.done.as_ref().unwrap_err().exit(), Exit::Usage);
+    let failure = ran.done.as_ref().unwrap_err();
+    assert_eq!(failure.exit(), Exit::Usage);
+    assert!(failure.for_people(false).contains("--map note=pii/unknown/x"), "{failure:?}");
     assert!(ran.files().is_empty());
 }
 

@@ -1,0 +1,253 @@
+//! Puts a server together and runs it: root, store, log, policy, keys – and only then the listener.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use arc_swap::ArcSwap;
+use clap::Args;
+use tokio::{
+    sync::oneshot,
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval},
+};
+
+use super::failure::Exit;
+use crate::{
+    api::{Api, admission::Budget},
+    audit::log::{self, Ending, Log},
+    clock::{Clock, SystemClock},
+    config::{Config, RootKind},
+    entropy::{Entropy, SystemEntropy},
+    keyring::{self, Keyring, root::FileRoot},
+    operations::{self, PageKey, Service, start::Changed},
+    policy::Sources,
+    server::{
+        self, Ended, Parts, shutdown,
+        telemetry::{
+            Metrics,
+            endpoint::Endpoint,
+            logging::{self, Format},
+        },
+        tls::{DevCertificates, Tls},
+    },
+    store::{Store, sled::SledStore},
+};
+
+/// `privet serve`.
+#[derive(Args, Debug)]
+pub struct Serve {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = "privet.toml")]
+    config: PathBuf,
+    /// Put changed policy files in force as the next version, on record
+    #[arg(long)]
+    adopt_policy: bool,
+    /// Write the process's own log as JSON
+    #[arg(long)]
+    log_json: bool,
+}
+
+/// Serves until told to end.
+///
+/// # Errors
+/// Whatever keeps it from starting.
+pub async fn run(args: Serve) -> Result<Exit> {
+    logging::start(if args.log_json { Format::Json } else { Format::Text })?;
+    let config = Config::load(&args.config)?;
+    let address = config.server.listen;
+    let listener = std::net::TcpListener::bind(address)
+        .with_context(|| format!("server.listen: {address} can't be listened on"))?;
+    let policy_changed = if args.adopt_policy { Changed::Adopt } else { Changed::Refuse };
+    let running = start(config, Options { listener, policy_changed, dev: DevCertificates::Refused }).await?;
+    tracing::info!(address = %running.address(), "serving");
+    match running.wait().await? {
+        Ended::Shutdown => Ok(Exit::Ok),
+        Ended::Fault => Ok(Exit::Unavailable),
+    }
+}
+
+/// How to start, beside the configuration.
+#[derive(Debug)]
+pub struct Options {
+    /// Bound already, so that nobody else can take the address meanwhile.
+    pub listener: std::net::TcpListener,
+    /// What policy files that differ from the policy in force do.
+    pub policy_changed: Changed,
+    /// Whether certificates made by `privet dev` are accepted.
+    pub dev: DevCertificates,
+}
+
+/// A server that listens.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<Ended>,
+    ending: Ending,
+}
+
+/// Starts a server; it listens when this returns.
+///
+/// # Errors
+/// Whatever keeps it from starting, with what to do about it. Nothing listens then.
+pub async fn start(config: Config, options: Options) -> Result<Running> {
+    if config.dev && options.dev == DevCertificates::Refused {
+        bail!("this configuration was made by `privet dev`; `serve` wants one made by `privet init`");
+    }
+    let config = Arc::new(config);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::open());
+
+    let tls = Arc::new(Tls::load(&config.tls, options.dev)?);
+    let root = match config.root.kind {
+        RootKind::File => FileRoot::open(&config.root.dir, entropy.clone())?,
+    };
+    let store_dir = config.store.dir.clone();
+    let store = tokio::task::spawn_blocking(move || SledStore::open(&store_dir)).await??;
+    let store: Arc<dyn Store> = Arc::new(store);
+    let origin = log::Options { origin: config.log.origin.clone() };
+    let (log, ending) = Log::open(store.clone(), clock.clone(), entropy.clone(), origin).await?;
+
+    let files = Sources::read(&config.policy.dir).map_err(operations::start::Error::Policy)?;
+    let policy = operations::start::policy(&log, &*store, &files, options.policy_changed).await?;
+    let limits = keyring::Limits {
+        cache_subjects: usize::try_from(config.keys.cache_subjects).unwrap_or(usize::MAX),
+        cache_ttl: config.keys.cache_ttl_secs,
+        subject_key_max_age: config.keys.subject_key_age_max,
+        ..keyring::Limits::default()
+    };
+    let keyring = Keyring::new(Arc::new(root), entropy.clone(), clock, limits);
+    for tenant in &config.tenant {
+        let region = tenant.region.as_ref().or(config.region.as_ref());
+        operations::start::tenant(&log, &*store, &keyring, &tenant.id, region).await?;
+    }
+    let service = Arc::new(Service {
+        log,
+        store,
+        keyring,
+        policy: ArcSwap::from_pointee(policy),
+        page_key: PageKey::random(&*entropy)?,
+        entropy,
+        tally: Default::default(),
+        limits: operations::Limits {
+            fields_max: config.limits.fields_max,
+            field_bytes_max: config.limits.field_bytes_max,
+        },
+        region: config.region.clone(),
+    });
+    operations::start::started(&service).await?;
+    listen(config, options.listener, tls, service, ending).await
+}
+
+async fn listen(
+    config: Arc<Config>,
+    listener: std::net::TcpListener,
+    tls: Arc<Tls>,
+    service: Arc<Service>,
+    ending: Ending,
+) -> Result<Running> {
+    let (routes, health) = Api::new(service.clone()).routes(config.limits.message_bytes_max, config.reflection)?;
+    let budget = Budget::new(config.limits.bytes_in_flight_max, config.limits.in_flight_max);
+    let metrics = Metrics::new();
+    observe(&metrics, &budget, &service);
+    let endpoint = match config.server.metrics_listen {
+        Some(address) => Some(Endpoint::bind(address).await.context("the metrics listener can't be bound")?),
+        None => None,
+    };
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let address = listener.local_addr()?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let fault = service.log.failure();
+    let upkeep = tokio::spawn(upkeep(service.clone()));
+    let reloading = tokio::spawn(shutdown::reload_on_hangup(tls.clone())?);
+    let parts = Parts { config, tls, routes, health, metrics, endpoint, budget };
+    let serving = tokio::spawn(async move {
+        let stopped = async {
+            // A dropped handle stops the server too.
+            let _ = stopped.await;
+        };
+        let ended = server::serve(listener, parts, stopped, fault).await;
+        upkeep.abort();
+        reloading.abort();
+        // What was counted since the last second; a log that failed takes no more.
+        let _ = service.flush_tally().await;
+        ended
+    });
+    Ok(Running { address, stop, serving, ending })
+}
+
+fn observe(metrics: &Metrics, budget: &Arc<Budget>, service: &Arc<Service>) {
+    let held = budget.clone();
+    metrics.observe("bytes_in_flight", "Bytes of requests under way", move || held.bytes_in_flight());
+    let held = budget.clone();
+    metrics.observe("requests_in_flight", "Requests under way", move || {
+        u64::try_from(held.requests_in_flight()).unwrap_or(u64::MAX)
+    });
+    let log = service.log.clone();
+    metrics.observe("log_entries", "Durable entries of the log", move || log.read_point().0);
+    let log = service.log.clone();
+    metrics.observe("policy_version", "Version of the policy in force", move || log.policy_version());
+}
+
+/// Each second, records counted refusals; each half minute, wipes keys that were in memory for their time.
+async fn upkeep(service: Arc<Service>) {
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for tick in 1_u64.. {
+        seconds.tick().await;
+        if service.flush_tally().await.is_err() {
+            return;
+        }
+        if tick.is_multiple_of(30) {
+            service.keyring.sweep();
+        }
+    }
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Lets requests under way finish, then ends.
+    ///
+    /// # Errors
+    /// The server had failed.
+    pub async fn shutdown(self) -> Result<Ended> {
+        let Self { stop, serving, ending, .. } = self;
+        let _ = stop.send(());
+        finish(serving, ending).await
+    }
+
+    /// Runs until the process is told to end (SIGTERM, SIGINT) or the log fails.
+    ///
+    /// # Errors
+    /// The server failed in another way.
+    pub async fn wait(self) -> Result<Ended> {
+        let Self { stop, mut serving, ending, .. } = self;
+        let terminated = shutdown::terminated()?;
+        tokio::select! {
+            ended = &mut serving => return end(ended?, ending).await,
+            () = terminated => {}
+        }
+        let _ = stop.send(());
+        finish(serving, ending).await
+    }
+}
+
+async fn finish(serving: JoinHandle<Ended>, ending: Ending) -> Result<Ended> {
+    end(serving.await?, ending).await
+}
+
+/// Waits until the log has written what it was given. Operations of clients that were cut off may still hold it, so not for
+/// ever.
+async fn end(ended: Ended, ending: Ending) -> Result<Ended> {
+    let joined = tokio::task::spawn_blocking(move || ending.join());
+    let _ = tokio::time::timeout(WRITER_END_MAX, joined).await;
+    Ok(ended)
+}
+
+/// How long the log's writer has to finish.
+const WRITER_END_MAX: Duration = Duration::from_secs(5);

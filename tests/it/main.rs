@@ -1,0 +1,19 @@
+//! The one integration binary: each module tests a contract of the crate from outside.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::disallowed_methods,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests fail by panicking"
+)]
+
+mod log;
+mod server;
+mod service;
+mod store;
+#[path = "../support/support.rs"]
+mod support;

@@ -1,0 +1,9 @@
+//! The contract of the `Store` port, and what each backend adds to it.
+
+mod conformance;
+mod faults;
+mod faulty;
+mod memory;
+mod power_cut;
+mod shorthand;
+mod sled;

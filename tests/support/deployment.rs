@@ -1,0 +1,275 @@
+//! A whole server in this process: real TLS, real policy, real sled, a clock and a directory of its own.
+
+use std::{collections::HashMap, fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use hyper_util::rt::TokioIo;
+use privet::{
+    cli::serve::{self, Options, Running},
+    config::Config,
+    entropy::SystemEntropy,
+    keyring::root::FileRoot,
+    operations::start::Changed,
+    proto::v1::{
+        self, audit_service_client::AuditServiceClient, authorization_service_client::AuthorizationServiceClient,
+        encryption_service_client::EncryptionServiceClient,
+    },
+    server::{Ended, tls::DevCertificates},
+};
+use rustls::ClientConfig;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
+
+use super::pki::{Ca, Leaf};
+
+/// What the tests' own principal `tester` may do, beside the shipped policy: all to all data of both tenants.
+const TESTER: &str = "\
+#: id=test-encrypts reason=\"tests\"
+p, spiffe://acme.example/tester, {tenant}, pii/*, encrypt, signup, 0, 0, allow
+#: id=test-decrypts reason=\"tests\"
+p, spiffe://acme.example/tester, {tenant}, pii/*, decrypt, signup, 0, 0, allow
+#: id=test-masks reason=\"tests\"
+p, spiffe://acme.example/tester, {tenant}, pii/*, mask, signup, 0, 0, allow
+#: id=test-indexes reason=\"tests\"
+p, spiffe://acme.example/tester, {tenant}, pii/*, index, signup, 0, 0, allow
+#: id=test-reads reason=\"tests\"
+p, spiffe://acme.example/tester, {tenant}, audit, read, operate, 0, 0, allow
+";
+
+/// What makes a deployment different from the usual one.
+#[derive(Default)]
+pub struct Setup {
+    /// More lines of `policy.csv`.
+    pub policy: String,
+    /// More lines of `privet.toml`.
+    pub config: String,
+}
+
+/// A directory with all that a server needs, and the server.
+pub struct Deployment {
+    pub dir: TempDir,
+    pub ca: Ca,
+    running: Option<Running>,
+    pub address: SocketAddr,
+}
+
+impl Deployment {
+    /// A server with the shipped policy and a `tester` who may do all to the data of `acme` and `other`.
+    pub async fn start() -> Self {
+        Self::start_with(Setup::default()).await
+    }
+
+    pub async fn start_with(setup: Setup) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::new("test CA");
+        write_files(dir.path(), &ca, &setup);
+        FileRoot::create(&dir.path().join("root"), Arc::new(SystemEntropy::open())).unwrap();
+        let (running, address) = run(dir.path()).await;
+        Self { dir, ca, running: Some(running), address }
+    }
+
+    /// Stops the server and starts another on the same directory.
+    pub async fn restart(&mut self) {
+        assert_eq!(self.stop().await, Ended::Shutdown);
+        let (running, address) = run(self.dir.path()).await;
+        self.running = Some(running);
+        self.address = address;
+    }
+
+    pub async fn stop(&mut self) -> Ended {
+        self.running.take().unwrap().shutdown().await.unwrap()
+    }
+
+    /// Waits until the server ends by itself.
+    pub async fn ended(&mut self) -> Ended {
+        self.running.take().unwrap().wait().await.unwrap()
+    }
+
+    /// A client with the SPIFFE id `spiffe://acme.example/<name>`.
+    pub async fn client(&self, name: &str) -> Client {
+        let leaf = self.ca.client(&[&format!("spiffe://acme.example/{name}")]);
+        self.client_with(&leaf).await
+    }
+
+    /// A client with a certificate of the test's choice.
+    pub async fn client_with(&self, leaf: &Leaf) -> Client {
+        let channel = connect(self.address, self.ca.client_config(Some(leaf))).await.unwrap();
+        Client { channel }
+    }
+}
+
+/// One connection.
+#[derive(Clone)]
+pub struct Client {
+    pub channel: Channel,
+}
+
+impl Client {
+    pub fn encryption(&self) -> EncryptionServiceClient<Channel> {
+        EncryptionServiceClient::new(self.channel.clone()).max_decoding_message_size(16 << 20)
+    }
+
+    pub fn authorization(&self) -> AuthorizationServiceClient<Channel> {
+        AuthorizationServiceClient::new(self.channel.clone())
+    }
+
+    pub fn audit(&self) -> AuditServiceClient<Channel> {
+        AuditServiceClient::new(self.channel.clone()).max_decoding_message_size(16 << 20)
+    }
+
+    /// Seals one value for `tenant` and gives its ciphertext.
+    pub async fn seal(&self, tenant: &str, subject: &str, class: &str, value: &[u8], context: &[u8]) -> bytes::Bytes {
+        let field = v1::FieldToEncrypt {
+            subject: subject.into(),
+            class: class.into(),
+            plaintext: value.to_vec().into(),
+            context: context.to_vec().into(),
+            index: false,
+        };
+        let answer = self.encryption().encrypt(encrypt(tenant, vec![field])).await.unwrap().into_inner();
+        ciphertext(&answer, 0)
+    }
+
+    /// Every entry of a tenant's log, oldest first.
+    pub async fn log(&self, tenant: &str) -> Vec<v1::AuditEntry> {
+        let mut entries = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request = v1::ListEntriesRequest {
+                tenant: tenant.into(),
+                page_size: 1_000,
+                page_token,
+                order: v1::Order::OldestFirst.into(),
+                ..Default::default()
+            };
+            let page = self.audit().list_entries(request).await.unwrap().into_inner();
+            entries.extend(page.entries);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return entries;
+            }
+        }
+    }
+}
+
+pub fn encrypt(tenant: &str, fields: Vec<v1::FieldToEncrypt>) -> v1::EncryptRequest {
+    v1::EncryptRequest { tenant: tenant.into(), purpose: "signup".into(), fields, ..Default::default() }
+}
+
+pub fn decrypt(tenant: &str, fields: Vec<v1::FieldToDecrypt>) -> v1::DecryptRequest {
+    v1::DecryptRequest { tenant: tenant.into(), purpose: "signup".into(), fields, ..Default::default() }
+}
+
+pub fn to_encrypt(subject: &str, class: &str, value: &str) -> v1::FieldToEncrypt {
+    v1::FieldToEncrypt {
+        subject: subject.into(),
+        class: class.into(),
+        plaintext: value.as_bytes().to_vec().into(),
+        ..Default::default()
+    }
+}
+
+pub fn to_decrypt(subject: &str, class: &str, ciphertext: &bytes::Bytes) -> v1::FieldToDecrypt {
+    v1::FieldToDecrypt {
+        subject: subject.into(),
+        class: class.into(),
+        ciphertext: ciphertext.clone(),
+        form: v1::Form::Plaintext.into(),
+        ..Default::default()
+    }
+}
+
+pub fn ciphertext(answer: &v1::EncryptResponse, at: usize) -> bytes::Bytes {
+    match answer.fields[at].result.clone().unwrap() {
+        v1::encrypted_field::Result::Ciphertext(ciphertext) => ciphertext,
+        v1::encrypted_field::Result::Error(error) => panic!("{error:?}"),
+    }
+}
+
+/// What a decrypted field holds: the value, or the reason for its absence.
+pub fn opened(answer: &v1::DecryptResponse, at: usize) -> Result<Vec<u8>, v1::Reason> {
+    match answer.fields[at].result.clone().unwrap() {
+        v1::decrypted_field::Result::Plaintext(value) => Ok(value.to_vec()),
+        v1::decrypted_field::Result::Masked(value) => Ok(value.into_bytes()),
+        v1::decrypted_field::Result::Error(error) => Err(error.reason()),
+    }
+}
+
+/// Opens a TLS connection and speaks gRPC on it.
+pub async fn connect(address: SocketAddr, config: ClientConfig) -> Result<Channel, tonic::transport::Error> {
+    let tls = TlsConnector::from(Arc::new(config));
+    let connector = service_fn(move |_| {
+        let tls = tls.clone();
+        async move {
+            let tcp = TcpStream::connect(address).await?;
+            tcp.set_nodelay(true)?;
+            let stream = tls.connect("localhost".try_into().unwrap(), tcp).await?;
+            Ok::<_, std::io::Error>(TokioIo::new(stream))
+        }
+    });
+    Endpoint::from_static("http://localhost").timeout(Duration::from_secs(60)).connect_with_connector(connector).await
+}
+
+async fn run(dir: &Path) -> (Running, SocketAddr) {
+    let config = Config::load(&dir.join("privet.toml")).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let options = Options { listener, policy_changed: Changed::Refuse, dev: DevCertificates::Refused };
+    let running = serve::start(config, options).await.unwrap();
+    let address = running.address();
+    (running, address)
+}
+
+/// Writes everything but the root key: certificates, policies and `privet.toml`.
+pub fn write_files(dir: &Path, ca: &Ca, setup: &Setup) {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let policies = dir.join("policies");
+    fs::create_dir(&policies).unwrap();
+    let mut files: HashMap<&str, String> = ["model.conf", "policy.csv", "catalogue.toml"]
+        .map(|name| (name, fs::read_to_string(shipped.join(name)).unwrap()))
+        .into();
+    // The shipped assertions forbid a principal that can do everything.
+    files.insert("assertions.toml", String::new());
+    let policy = files.get_mut("policy.csv").unwrap();
+    for tenant in ["acme", "other"] {
+        policy.push_str(&TESTER.replace("{tenant}", tenant).replace("id=test", &format!("id={tenant}-test")));
+    }
+    policy.push_str(&setup.policy);
+    for (name, text) in files {
+        fs::write(policies.join(name), text).unwrap();
+    }
+    fs::write(dir.join("ca.pem"), ca.pem()).unwrap();
+    ca.server().write(dir);
+    let config = format!(
+        r#"
+[server]
+drain_secs_max = 2
+[tls]
+cert = "cert.pem"
+key = "key.pem"
+[[tls.client_ca]]
+file = "ca.pem"
+trust_domains = ["acme.example"]
+[[trust_domain]]
+name = "acme.example"
+tenants = ["acme", "other", "_system"]
+[[tenant]]
+id = "acme"
+[[tenant]]
+id = "other"
+[store]
+dir = "store"
+[root]
+kind = "file"
+dir = "root"
+[policy]
+dir = "policies"
+[log]
+origin = "test.example/log"
+{}
+"#,
+        setup.config
+    );
+    fs::write(dir.join("privet.toml"), config).unwrap();
+}
