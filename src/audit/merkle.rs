@@ -22,7 +22,7 @@ use ring::digest::{Context, SHA256};
 /// A SHA-256 hash of a leaf or of an inner node.
 pub type Hash = [u8; HASH_BYTES];
 
-/// The length of a [`Hash`].
+/// The length of a hash.
 pub const HASH_BYTES: usize = 32;
 
 /// The most leaves a tree can have: what clients that count in signed 64-bit integers can still read.
