@@ -217,7 +217,8 @@ pub async fn connect(address: SocketAddr, config: ClientConfig) -> Result<Channe
     Endpoint::from_static("http://localhost").timeout(Duration::from_secs(60)).connect_with_connector(connector).await
 }
 
-async fn run(dir: &Path) -> (Running, SocketAddr) {
+/// Starts a server on a directory that holds all that one needs.
+pub async fn run(dir: &Path) -> (Running, SocketAddr) {
     let config = Config::load(&dir.join("privet.toml")).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let options = Options { listener, policy_changed: Changed::Refuse, dev: DevCertificates::Refused };
