@@ -4,4 +4,5 @@
 mod crash;
 mod left;
 mod load;
+mod power;
 mod site;
