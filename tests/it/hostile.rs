@@ -6,3 +6,5 @@ mod left;
 mod load;
 mod power;
 mod site;
+mod slow;
+mod unwritable;

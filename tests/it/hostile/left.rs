@@ -43,7 +43,8 @@ impl Left {
                 entries.push((stored, decoded));
             }
         }
-        let subjects = store.scan(Space::Subject, vec![]..vec![0xff; 128], Direction::Ascending, usize::MAX).await?.len();
+        let subjects =
+            store.scan(Space::Subject, vec![]..vec![0xff; 128], Direction::Ascending, usize::MAX).await?.len();
         let left = Self { entries, subjects };
         left.assert_tenants_are_gapless();
         Ok(left)
