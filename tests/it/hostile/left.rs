@@ -54,10 +54,6 @@ impl Left {
         self.entries.iter().map(|(_, entry)| entry)
     }
 
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     /// Which of these the log does not hold where their receipts say.
     pub fn lost<'a>(&self, acknowledged: &'a [Acknowledged]) -> Vec<&'a Acknowledged> {
         let holds = |one: &&Acknowledged| {
