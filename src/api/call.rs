@@ -104,11 +104,14 @@ impl Api {
             async move {
                 let (message, connection, permit) = next?;
                 let (sequence, operation) = ask(message);
-                let outcome = operations::run(service, connection, operation, permit).await;
-                Ok(answer(sequence, outcome.map_err(status::of)))
+                // Held by the operation to its end, and by its answer until that is on its way.
+                let permit = Arc::new(permit);
+                let outcome = operations::run(service, connection, operation, permit.clone()).await;
+                Ok((answer(sequence, outcome.map_err(status::of)), permit))
             }
         });
-        Ok(Response::new(Box::pin(answers.buffered(STREAM_IN_FLIGHT_MAX))))
+        let answers = answers.buffered(STREAM_IN_FLIGHT_MAX).map(|answered| answered.map(|(answer, _permit)| answer));
+        Ok(Response::new(Box::pin(answers)))
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
 use clap::Args;
 use tokio::{
-    sync::oneshot,
+    sync::{oneshot, watch},
     task::JoinHandle,
     time::{MissedTickBehavior, interval},
 };
@@ -93,6 +93,9 @@ pub async fn start(config: Config, options: Options) -> Result<Running> {
     }
     let config = Arc::new(config);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    if clock.wall_secs() < CLOCK_SECS_MIN {
+        bail!("the machine's clock is years behind: set it right, since what expires goes by it");
+    }
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::open());
 
     let tls = Arc::new(Tls::load(&config.tls, options.dev)?);
@@ -130,6 +133,7 @@ pub async fn start(config: Config, options: Options) -> Result<Running> {
         limits: operations::Limits {
             fields_max: config.limits.fields_max,
             field_bytes_max: config.limits.field_bytes_max,
+            message_bytes_max: config.limits.message_bytes_max,
         },
         region: config.region.clone(),
     });
@@ -157,7 +161,9 @@ async fn listen(
     let address = listener.local_addr()?;
     let (stop, stopped) = oneshot::channel::<()>();
     let fault = service.log.failure();
-    let upkeep = tokio::spawn(upkeep(service.clone()));
+    let (rest, resting) = watch::channel(false);
+    let tallying = tokio::spawn(flush_each_second(service.clone(), resting));
+    let sweeping = tokio::spawn(sweep_each_half_minute(service.clone()));
     let reloading = tokio::spawn(shutdown::reload_on_hangup(tls.clone())?);
     let parts = Parts { config, tls, routes, health, metrics, endpoint, budget };
     let serving = tokio::spawn(async move {
@@ -166,10 +172,11 @@ async fn listen(
             let _ = stopped.await;
         };
         let ended = server::serve(listener, parts, stopped, fault).await;
-        upkeep.abort();
+        sweeping.abort();
         reloading.abort();
-        // What was counted since the last second; a log that failed takes no more.
-        let _ = service.flush_tally().await;
+        // Not aborted: it may hold counts that are on their way to the log. It flushes once more before it ends.
+        let _ = rest.send(true);
+        let _ = tokio::time::timeout(WRITER_END_MAX, tallying).await;
         ended
     });
     Ok(Running { address, stop, serving, ending })
@@ -182,18 +189,26 @@ fn observe(metrics: &Metrics, service: &Arc<Service>) {
     metrics.observe("policy_version", "Version of the policy in force", move || log.policy_version());
 }
 
-/// Each second, records counted refusals; each half minute, wipes keys that were in memory for their time.
-async fn upkeep(service: Arc<Service>) {
+/// Each second, and once more at the end, records the refusals that were only counted.
+async fn flush_each_second(service: Arc<Service>, mut resting: watch::Receiver<bool>) {
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    for tick in 1_u64.. {
-        seconds.tick().await;
-        if service.flush_tally().await.is_err() {
-            return;
+    let mut last = false;
+    // A log that failed takes no more.
+    while service.flush_tally().await.is_ok() && !last {
+        tokio::select! {
+            _ = seconds.tick() => {}
+            _ = resting.wait_for(|resting| *resting) => last = true,
         }
-        if tick.is_multiple_of(30) {
-            service.keyring.sweep();
-        }
+    }
+}
+
+/// Wipes keys that were in memory for their time.
+async fn sweep_each_half_minute(service: Arc<Service>) {
+    let mut half_minutes = interval(Duration::from_secs(30));
+    loop {
+        half_minutes.tick().await;
+        service.keyring.sweep();
     }
 }
 
@@ -240,6 +255,9 @@ async fn end(ended: Ended, ending: Ending) -> Result<Ended> {
     let _ = tokio::time::timeout(WRITER_END_MAX, joined).await;
     Ok(ended)
 }
+
+/// 2026-01-01: no right clock shows less.
+const CLOCK_SECS_MIN: u64 = 1_767_225_600;
 
 /// How long the log's writer has to finish.
 const WRITER_END_MAX: Duration = Duration::from_secs(5);

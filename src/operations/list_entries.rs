@@ -138,7 +138,7 @@ impl Operation for ListEntries {
             Direction::Ascending => Cursor { bound: at.0, next: 0 },
             Direction::Descending => Cursor { bound: at.0, next: at.0 },
         });
-        // A restored store may end before a token's bound; what is not durable is not listed.
+        // What is not durable is not listed.
         let start = Cursor { bound: start.bound.min(at.0), next: start.next.min(at.0) };
         let (entries, next) = read(service, asked, start).await?;
         let next_page_token = next.map(|next| service.page_key.token(next, &asked.query)).unwrap_or_default();
@@ -174,7 +174,8 @@ async fn read(service: &Service, asked: &Asked, mut cursor: Cursor) -> Result<(E
             run.reverse();
         }
         for entry in run {
-            if found.len() == asked.page_size || bytes > PAGE_BYTES_MAX || looked_at == LOOKED_AT_MAX {
+            let full = bytes > PAGE_BYTES_MAX.min(service.limits.message_bytes_max);
+            if found.len() == asked.page_size || full || looked_at == LOOKED_AT_MAX {
                 return Ok((found, Some(cursor)));
             }
             looked_at += 1;

@@ -40,6 +40,8 @@ pub enum Failure {
     Aborted,
     /// The log or the store can't be used.
     Unavailable,
+    /// Keys or entries in the store can't be read.
+    Unreadable,
     /// A defect; nothing was released.
     Internal,
 }
@@ -116,10 +118,10 @@ impl FieldError {
 }
 
 impl Halt {
-    /// A store or key that can't be read: logged here, since the answer says no more than "unavailable".
+    /// A store or key that can't be read: logged here, since the answer says no more than that.
     pub(super) fn unreadable(error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error, "state can't be read");
-        Self::Failed(Failure::Unavailable)
+        Self::Failed(Failure::Unreadable)
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Limits {
     pub fields_max: usize,
     /// Bytes in a field's value.
     pub field_bytes_max: usize,
+    /// Bytes in a message: answers that list things keep within it.
+    pub message_bytes_max: usize,
 }
 
 /// What every request carries beside its fields, as it was sent.

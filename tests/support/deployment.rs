@@ -79,6 +79,11 @@ impl Deployment {
     /// Stops the server and starts another on the same directory.
     pub async fn restart(&mut self) {
         assert_eq!(self.stop().await, Ended::Shutdown);
+        self.run().await;
+    }
+
+    /// Starts a server that was stopped.
+    pub async fn run(&mut self) {
         let (running, address) = run(self.dir.path()).await;
         self.running = Some(running);
         self.address = address;
