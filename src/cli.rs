@@ -31,7 +31,6 @@ mod input;
 mod options;
 mod table;
 
-use crate::server::shutdown;
 use failure::{Exit, Failure};
 use terminal::Terminal;
 
@@ -53,22 +52,22 @@ pub struct Cli {
 #[expect(clippy::large_enum_variant, reason = "there is one of it")]
 enum Command {
     #[command(flatten)]
-    Server(Server),
+    Host(Host),
     #[command(flatten)]
     Client(Client),
 }
 
-/// Commands that make, check or run a server.
+/// Commands that make, check or run a server on this machine.
 #[derive(Subcommand)]
-enum Server {
-    /// Bring up a whole deployment for trying things out, and show the main job on it
+enum Host {
+    /// Bring up a whole deployment in one directory, run the main job on it, and stay up
     Dev(dev::Dev),
-    /// Make the beginnings of a deployment for real use
+    /// Make a deployment's files for real use: root key, policy, configuration
     Init(init::Init),
-    /// Serve until told to end
-    Serve(serve::Serve),
-    /// Say what would keep a server from starting, and whom it would talk to
+    /// Say what would keep a server from starting, and where it would talk to
     CheckConfig(check_config::CheckConfig),
+    /// Run the server
+    Serve(serve::Serve),
 }
 
 /// Commands that talk to a server.
@@ -103,7 +102,7 @@ impl Cli {
     pub async fn run(self) -> Exit {
         let terminal = Terminal::of_process(self.json, self.quiet);
         let done = match self.command {
-            Command::Server(command) => command.run(&terminal).await.map_err(not_done),
+            Command::Host(command) => command.run(&terminal).await.map_err(Failure::on_host),
             Command::Client(command) => command.run(&terminal).await,
         };
         done.unwrap_or_else(|failure| {
@@ -116,15 +115,13 @@ impl Cli {
     }
 }
 
-impl Server {
+impl Host {
     async fn run(self, terminal: &Terminal) -> anyhow::Result<Exit> {
-        // Not for clients: a process that can't be looked into can't open its own /dev/fd/…, e.g. for `--in <(…)`.
-        shutdown::harden()?;
         match self {
-            Self::Dev(args) => dev::run(args).await,
-            Self::Init(args) => init::run(&args),
-            Self::Serve(args) => serve::run(args).await,
-            Self::CheckConfig(args) => check_config::run(&args, terminal),
+            Self::Dev(command) => dev::run(command, terminal).await,
+            Self::Init(command) => init::run(&command),
+            Self::CheckConfig(command) => check_config::run(&command, terminal),
+            Self::Serve(command) => serve::run(command, terminal).await,
         }
     }
 }
@@ -140,11 +137,6 @@ impl Client {
             Self::Audit(command) => command.run(terminal).await,
         }
     }
-}
-
-/// What keeps a server from starting is wrong input, unless a failure says otherwise.
-fn not_done(error: anyhow::Error) -> Failure {
-    error.downcast::<Failure>().unwrap_or_else(|error| Failure::usage(format!("{error:#}")))
 }
 
 /// An argument too many is likely a value that somebody meant to pass: it is not shown again.

@@ -51,10 +51,10 @@ pub struct List {
     /// Only with this ticket or order
     #[arg(long, value_parser = Reference::parse)]
     reference: Option<Reference>,
-    /// Only from 2026-11-23T19:00:00Z, 2026-11-23 (UTC), or 90s, 15m, 2h, 7d ago on
+    /// Only since 2026-11-23T19:00:00Z, 2026-11-23 (UTC), or 15m, 2h, 7d ago
     #[arg(long, value_name = "TIME")]
     since: Option<When>,
-    /// Only before this time
+    /// Only before that
     #[arg(long, value_name = "TIME")]
     until: Option<When>,
     /// Oldest entries first

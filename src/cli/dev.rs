@@ -19,6 +19,7 @@ use time::OffsetDateTime;
 use super::{
     failure::Exit,
     serve::{self, Options},
+    terminal::Terminal,
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -40,16 +41,13 @@ pub struct Dev {
     /// Exit after the scenario: 0 only if every step held
     #[arg(long)]
     once: bool,
-    /// Report as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 /// Runs until the process is told to end, or through the scenario once.
 ///
 /// # Errors
 /// A directory that is not ours, an address in use, or a server that can't start.
-pub async fn run(args: Dev) -> Result<Exit> {
+pub async fn run(args: Dev, terminal: &Terminal) -> Result<Exit> {
     let clock = SystemClock::start();
     let now = OffsetDateTime::from_unix_timestamp(i64::try_from(clock.wall_secs())?)?;
     let layout = layout::Layout::open(&args.dir, now, Arc::new(SystemEntropy::open()))?;
@@ -63,10 +61,10 @@ pub async fn run(args: Dev) -> Result<Exit> {
     let outcome = scenario::run(&args.dir).await?;
     let report =
         report::Report { dir: &args.dir, address: running.address(), resumed: layout.resumed, outcome: &outcome };
-    if args.json {
-        report.print_json()?
+    if terminal.json {
+        report.print_json();
     } else {
-        report.print()
+        report.print(terminal.colour_stdout());
     }
     let held = outcome.held();
     if args.once {

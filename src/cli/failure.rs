@@ -7,6 +7,7 @@ use std::{fmt, io, process::ExitCode};
 use serde_json::json;
 
 use super::terminal::printable;
+use crate::{audit, store};
 
 /// How a command ended, for the shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +73,25 @@ impl Failure {
     /// Not available: exit code 3.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(Exit::Unavailable, message)
+    }
+
+    /// A command that could not do its work on this machine: unavailable if the store is at fault, else asked wrongly. A
+    /// text of several lines becomes a message with its details.
+    pub fn on_host(error: anyhow::Error) -> Self {
+        let error = match error.downcast::<Self>() {
+            Ok(failure) => return failure,
+            Err(error) => error,
+        };
+        let of_store = error.chain().any(|cause| cause.is::<store::Error>() || cause.is::<audit::Refused>());
+        let text = format!("{error:#}");
+        let mut lines = text.lines();
+        let message = lines.next().unwrap_or_default().trim_end_matches(':').to_owned();
+        let detail = |line: &str| {
+            let (field, rule) = line.trim().split_once(": ").unwrap_or(("", line.trim()));
+            Violation { field: field.to_owned(), rule: rule.to_owned() }
+        };
+        Self::new(if of_store { Exit::Unavailable } else { Exit::Usage }, message)
+            .violations(lines.map(detail).collect())
     }
 
     /// Output that can't be written. That its reader went away, as in `| head`, is no fault: it ends quietly.

@@ -17,7 +17,7 @@ pub struct Connection {
     /// Directory with cert.pem and key.pem: who you are
     #[arg(long, value_name = "DIR", env = "PRIVET_IDENTITY", hide_env_values = true)]
     identity: PathBuf,
-    /// Server [default: DIR/../../address or 127.0.0.1:7443]
+    /// Server (else: DIR/../../address, 127.0.0.1:7443)
     #[arg(long, value_name = "HOST:PORT", env = "PRIVET_SERVER", hide_env_values = true)]
     server: Option<Address>,
     /// Server's CA [default: DIR/ca.pem or DIR/../../ca.pem]

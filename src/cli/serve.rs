@@ -11,7 +11,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::failure::Exit;
+use super::{failure::Exit, terminal::Terminal};
 use crate::{
     api::{Api, admission::Budget},
     audit::log::{self, Ending, Log},
@@ -42,17 +42,14 @@ pub struct Serve {
     /// Put changed policy files in force as the next version, on record
     #[arg(long)]
     adopt_policy: bool,
-    /// Write the process's own log as JSON
-    #[arg(long)]
-    log_json: bool,
 }
 
 /// Serves until told to end.
 ///
 /// # Errors
 /// Whatever keeps it from starting.
-pub async fn run(args: Serve) -> Result<Exit> {
-    logging::start(if args.log_json { Format::Json } else { Format::Text })?;
+pub async fn run(args: Serve, terminal: &Terminal) -> Result<Exit> {
+    logging::start(if terminal.json { Format::Json } else { Format::Text })?;
     let config = Config::load(&args.config)?;
     let address = config.server.listen;
     let listener = std::net::TcpListener::bind(address)
@@ -128,6 +125,7 @@ pub async fn start(config: Config, options: Options) -> Result<Running> {
         policy: ArcSwap::from_pointee(policy),
         page_key: PageKey::random(&*entropy)?,
         entropy,
+        turns: Default::default(),
         tally: Default::default(),
         limits: operations::Limits {
             fields_max: config.limits.fields_max,

@@ -11,6 +11,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod command;
 mod log;
 mod server;
 mod service;

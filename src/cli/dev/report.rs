@@ -1,8 +1,6 @@
 //! What `privet dev` says: a screenful that someone who has never seen it understands.
 
-use std::{env, fmt::Write as _, io::IsTerminal, net::SocketAddr, path::Path};
-
-use anyhow::Result;
+use std::{env, fmt::Write as _, net::SocketAddr, path::Path};
 
 use super::scenario::{Outcome, number};
 
@@ -16,13 +14,12 @@ pub(super) struct Report<'a> {
 
 impl Report<'_> {
     /// For people.
-    pub(super) fn print(&self) {
-        let colours = std::io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    pub(super) fn print(&self, colours: bool) {
         print!("{}", self.text(colours, &program()));
     }
 
     /// For machines.
-    pub(super) fn print_json(&self) -> Result<()> {
+    pub(super) fn print_json(&self) {
         let report = serde_json::json!({
             "dir": self.dir,
             "address": self.address,
@@ -31,8 +28,7 @@ impl Report<'_> {
             "customers": self.outcome.customers,
             "steps": self.outcome.steps,
         });
-        println!("{}", serde_json::to_string(&report)?);
-        Ok(())
+        println!("{report}");
     }
 
     fn text(&self, colours: bool, program: &str) -> String {
