@@ -54,9 +54,10 @@ pub fn run(args: &Init) -> Result<Exit> {
     for (name, text) in POLICIES {
         write_new(&dir.join("policies").join(name), text)?;
     }
-    let root = if root_dir.is_some() { fs::canonicalize(&root)? } else { PathBuf::from("root") };
-    let root = root.to_str().context("the root directory's name must be UTF-8")?;
-    let quoted = toml::Value::String(root.to_owned()).to_string();
+    let shown = root.display();
+    let named = if root_dir.is_some() { fs::canonicalize(&root)? } else { PathBuf::from("root") };
+    let named = named.to_str().context("the root directory's name must be UTF-8")?;
+    let quoted = toml::Value::String(named.to_owned()).to_string();
     write_new(&dir.join("privet.toml"), &CONFIG.replacen("\"root\"", &quoted, 1))?;
     println!(
         "Made {dir}: privet.toml, policies/ and a root key in {root}.
@@ -70,7 +71,7 @@ Next:
   3. privet check-config --config {dir}/privet.toml
   4. privet serve --config {dir}/privet.toml",
         dir = dir.display(),
-        root = root,
+        root = shown,
     );
     Ok(Exit::Ok)
 }

@@ -18,3 +18,4 @@ mod service;
 mod store;
 #[path = "../support/support.rs"]
 mod support;
+mod tlog;
