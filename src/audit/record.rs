@@ -5,7 +5,7 @@ use prost::Message;
 use super::entry;
 use crate::{
     id::Tenant,
-    proto::stored::{self, Outcome},
+    proto::stored::{self, Outcome, Verdict},
 };
 
 /// The bytes of a subject's alias.
@@ -117,6 +117,16 @@ impl Targets {
         }
     }
 
+    /// What all of it together came to: a refusal of each field, of some, or of none. That a value was bad is no refusal.
+    pub fn verdict(&self) -> Verdict {
+        let denied = self.groups.iter().filter(|group| group.outcome == Outcome::Denied).count();
+        match denied {
+            0 => Verdict::Allow,
+            all if all == self.groups.len() => Verdict::Deny,
+            _ => Verdict::Partial,
+        }
+    }
+
     /// The groups as they are stored: aliases sorted, so that their order tells nothing of the request's.
     pub fn finish(self) -> Vec<stored::Target> {
         self.groups
@@ -174,6 +184,19 @@ mod tests {
             seen += entry.targets.len();
         }
         assert_eq!(seen, 1_000);
+    }
+
+    #[test]
+    fn the_verdict_is_of_what_became_of_the_fields() {
+        let verdict = |outcomes: &[Outcome]| {
+            let mut targets = Targets::default();
+            outcomes.iter().for_each(|outcome| targets.add("pii/account/email", "", *outcome, None));
+            targets.verdict()
+        };
+        assert_eq!(verdict(&[Outcome::Denied, Outcome::Denied]), Verdict::Deny);
+        assert_eq!(verdict(&[Outcome::Denied, Outcome::Masked]), Verdict::Partial);
+        assert_eq!(verdict(&[Outcome::Masked, Outcome::InvalidCiphertext]), Verdict::Allow);
+        assert_eq!(verdict(&[]), Verdict::Allow);
     }
 
     #[test]

@@ -147,7 +147,7 @@ async fn listen(
     let (routes, health) = Api::new(service.clone()).routes(config.limits.message_bytes_max, config.reflection)?;
     let budget = Budget::new(config.limits.bytes_in_flight_max, config.limits.in_flight_max);
     let metrics = Metrics::new();
-    observe(&metrics, &budget, &service);
+    observe(&metrics, &service);
     let endpoint = match config.server.metrics_listen {
         Some(address) => Some(Endpoint::bind(address).await.context("the metrics listener can't be bound")?),
         None => None,
@@ -175,13 +175,7 @@ async fn listen(
     Ok(Running { address, stop, serving, ending })
 }
 
-fn observe(metrics: &Metrics, budget: &Arc<Budget>, service: &Arc<Service>) {
-    let held = budget.clone();
-    metrics.observe("bytes_in_flight", "Bytes of requests under way", move || held.bytes_in_flight());
-    let held = budget.clone();
-    metrics.observe("requests_in_flight", "Requests under way", move || {
-        u64::try_from(held.requests_in_flight()).unwrap_or(u64::MAX)
-    });
+fn observe(metrics: &Metrics, service: &Arc<Service>) {
     let log = service.log.clone();
     metrics.observe("log_entries", "Durable entries of the log", move || log.read_point().0);
     let log = service.log.clone();

@@ -12,6 +12,7 @@
 )]
 
 mod command;
+mod hostile;
 mod log;
 mod server;
 mod service;
