@@ -31,7 +31,7 @@ const LIBRARIES: [(&str, &[&str]); 6] = [
     ("tonic", &["src/api", "src/server", "src/cli/client", "src/proto.rs"]),
     ("tonic_health", &["src/api", "src/server"]),
     ("tonic_types", &["src/api", "src/cli/client"]),
-    ("rcgen", &["src/cli/dev"]),
+    ("rcgen", &["src/cli/dev", "src/cli/client/tests"]),
 ];
 
 /// A file longer than this tells two stories.
