@@ -2,6 +2,7 @@
 //! the same: nothing acknowledged is lost, nothing happens without its record, nothing readable is left behind.
 
 mod cancel;
+mod coverage;
 mod crash;
 mod left;
 mod load;
