@@ -46,25 +46,27 @@ pub struct Caller {
     /// By what: `mtls:` and the first 16 hexadecimal digits of the certificate's SHA-256.
     pub authentication: String,
     tenants: Arc<BTreeSet<Tenant>>,
+    /// The last second, since 1970, in which the credential is valid.
+    valid_until: u64,
 }
 
 impl Caller {
-    /// A principal that was authenticated in some way, and the tenants that it may name.
-    pub fn new(principal: Principal, authentication: String, tenants: Arc<BTreeSet<Tenant>>) -> Self {
-        Self { principal, authentication, tenants }
-    }
-
     /// Reads a verified leaf certificate, in DER.
     ///
     /// # Errors
     /// [`Unidentified`] if it does not carry exactly one well-formed SPIFFE id.
     pub fn from_certificate(leaf: &[u8], bindings: &Bindings) -> Result<Self, Unidentified> {
-        let principal = spiffe_id(leaf)?;
+        let (principal, valid_until) = spiffe::read(leaf)?;
         let mut authentication = hex::encode(digest::digest(&digest::SHA256, leaf));
         authentication.truncate(16);
         authentication.insert_str(0, "mtls:");
         let tenants = bindings.tenants_of(&principal);
-        Ok(Self { principal, authentication, tenants })
+        Ok(Self { principal, authentication, tenants, valid_until })
+    }
+
+    /// Whether the credential has ended: a connection may outlive the certificate that opened it.
+    pub fn has_ended(&self, now_secs: u64) -> bool {
+        now_secs > self.valid_until
     }
 
     /// Whether the caller's trust domain is bound to `tenant`. Naming a tenant is no right yet: the policy decides.
@@ -85,6 +87,9 @@ pub enum Unidentified {
     /// The certificate or its SPIFFE id can't be read.
     #[error("the client certificate's SPIFFE id must be spiffe://<trust domain>/<path>, strictly written")]
     Malformed,
+    /// It was valid when the connection was opened.
+    #[error("the client certificate has expired since the connection was opened")]
+    Expired,
 }
 
 /// A SPIFFE trust domain: 1 to 128 of `[a-z0-9._-]`.

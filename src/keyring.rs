@@ -9,7 +9,7 @@
 //! its place, so nothing can be moved in the store. A subject's id is never stored: its [`Tag`] is.
 //!
 //! The keyring reads, and never writes or locks. An operation takes a [`ReadPoint`], asks for keys, and gets with them the
-//! [`Effect`]s that make new keys exist and the [`Rests`]: what the answer stands on. The log's writer commits all of it or
+//! effects that make new keys exist and the [`Rests`]: what the answer stands on. The log's writer commits all of it or
 //! answers that something moved; then the operation calls [`Keyring::forget`] and runs again.
 //!
 //! INVARIANT: a key that is not committed is never in the cache. New and changed records enter it through
@@ -245,3 +245,6 @@ impl fmt::Debug for Keyring {
         f.write_str("Keyring")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,7 @@ use crate::{
     audit::{Log, Refused, Released, tally},
     entropy::Entropy,
     id::{Region, Tenant},
-    identity::{Caller, Connection},
+    identity::{Caller, Connection, Unidentified},
     keyring::Keyring,
     policy::Snapshot,
     proto::stored,
@@ -36,6 +36,7 @@ mod page;
 pub mod refusal;
 pub mod start;
 mod subjects;
+mod turns;
 mod validate;
 
 pub use refusal::{Failure, FieldError, Halt, Reason, Refusal};
@@ -56,6 +57,8 @@ pub struct Service {
     pub policy: ArcSwap<Snapshot>,
     /// Nonces.
     pub entropy: Arc<dyn Entropy>,
+    /// Who is making keys for whom.
+    pub turns: Turns,
     /// Counts refusals that come in floods.
     pub tally: tally::Tally,
     /// Bounds on requests.
@@ -67,6 +70,7 @@ pub struct Service {
 }
 
 pub use page::PageKey;
+pub use turns::Turns;
 
 /// One kind of request.
 pub trait Operation: Send + Sized + 'static {
@@ -120,6 +124,9 @@ async fn story<O: Operation>(
     request: O,
 ) -> Result<Released<O::Answer>, Failure> {
     let caller = match &connection.caller {
+        Ok(caller) if caller.has_ended(service.log.now_secs()) => {
+            return Err(service.refuse_unidentified(O::NAME, Unidentified::Expired).await);
+        }
         Ok(caller) => caller,
         Err(unidentified) => return Err(service.refuse_unidentified(O::NAME, *unidentified).await),
     };

@@ -102,10 +102,11 @@ impl Snapshot {
         let (rules, found) = csv::parse(&sources.policy);
         problems.extend(found);
         if let Some(catalogue) = &catalogue {
-            problems.extend(lint::lint(&rules, catalogue));
+            problems.extend(lint::each(&rules, catalogue));
         }
         refuse_if_any(problems)?;
         let catalogue = catalogue.unwrap_or_default();
+        refuse_if_any(lint::together(&rules, &catalogue))?;
         let shards = shards::Shards::new(&rules);
         refuse_if_any(assertions::run(&sources.assertions, &catalogue, &rules, &shards))?;
         let denied = Decision { verdict: Verdict::Deny, grant_ids: [].into(), roles: [].into(), valid_until: None };

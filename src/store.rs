@@ -97,7 +97,7 @@ impl fmt::Debug for Effect {
 pub struct ReadPoint(pub u64);
 
 /// The slots that an answer rests on, each with the point it was read at.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rests {
     /// Read and relied on: the answer is stale once something was *removed* from one of them.
     pub relied: Vec<(Slot, ReadPoint)>,

@@ -17,8 +17,6 @@ use std::{
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt};
 
 /// No capacity now; the same request may pass later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,14 +48,6 @@ impl Refused {
             Self::Process => "REQUESTS_IN_FLIGHT",
             Self::Bytes => "BYTES_IN_FLIGHT",
         }
-    }
-}
-
-impl From<Refused> for Status {
-    fn from(refused: Refused) -> Self {
-        let mut details = ErrorDetails::with_retry_info(Some(refused.retry_after()));
-        details.set_error_info(refused.reason(), "privet.v1", []);
-        Self::with_error_details(Code::ResourceExhausted, refused.to_string(), details)
     }
 }
 
@@ -244,6 +234,8 @@ const FRAMING_BYTES: u64 = 5;
 
 #[cfg(test)]
 mod tests {
+    use tonic_types::StatusExt;
+
     use super::*;
 
     #[test]
@@ -318,8 +310,8 @@ mod tests {
     #[test]
     fn a_refusal_says_when_to_retry() {
         for refused in [Refused::Connection, Refused::Process, Refused::Bytes] {
-            let status = Status::from(refused);
-            assert_eq!(status.code(), Code::ResourceExhausted);
+            let status = tonic::Status::from(refused);
+            assert_eq!(status.code(), tonic::Code::ResourceExhausted);
             let details = status.get_error_details();
             assert_eq!(details.retry_info().unwrap().retry_delay, Some(refused.retry_after()));
             assert_eq!(details.error_info().unwrap().reason, refused.reason());

@@ -34,11 +34,10 @@ struct Arrival {
 impl Arrival {
     /// A request that did not come through the server's own layers is nobody's.
     fn of(extensions: &Extensions) -> Result<Self, Status> {
-        let missing = || Status::internal("the request did not come through the server");
         Ok(Self {
-            connection: extensions.get().cloned().ok_or_else(missing)?,
-            admission: extensions.get().cloned().ok_or_else(missing)?,
-            meter: extensions.get().cloned().ok_or_else(missing)?,
+            connection: extensions.get().cloned().ok_or_else(status::not_ours)?,
+            admission: extensions.get().cloned().ok_or_else(status::not_ours)?,
+            meter: extensions.get().cloned().ok_or_else(status::not_ours)?,
         })
     }
 }

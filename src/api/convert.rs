@@ -151,20 +151,12 @@ pub(super) fn checked(released: Answer<check::Check>) -> v1::CheckResponse {
 }
 
 pub(super) fn list_entries(request: v1::ListEntriesRequest) -> lists::ListEntries {
-    let operation = match request.operation() {
-        v1::Operation::Unspecified => None,
-        operation => stored::Operation::try_from(i32::from(operation)).ok(),
-    };
-    let verdict = match request.verdict() {
-        v1::Verdict::Unspecified => None,
-        verdict => stored::Verdict::try_from(i32::from(verdict)).ok(),
-    };
     lists::ListEntries {
         oldest_first: request.order() == v1::Order::OldestFirst,
         page_size: request.page_size,
         filter: lists::Filter {
-            operation,
-            verdict,
+            operation: request.operation,
+            verdict: request.verdict,
             principal: request.principal,
             class: request.class,
             reference: request.reference,

@@ -6,10 +6,47 @@ use std::{collections::HashMap, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use super::admission::Refused;
 use crate::operations::{Failure, Refusal};
 
 /// The domain of every `ErrorInfo`.
 pub const DOMAIN: &str = "privet.v1";
+
+/// The status of a request that there is no room for.
+impl From<Refused> for Status {
+    fn from(refused: Refused) -> Self {
+        status(Code::ResourceExhausted, &refused.to_string(), details(refused.reason(), Some(refused.retry_after())))
+    }
+}
+
+/// A handler panicked. What it says stays in the log of the process.
+pub fn panicked() -> Status {
+    status(Code::Internal, "the request failed inside the service", details("INTERNAL", None))
+}
+
+/// A message over the limit. Sending it again never helps, so not tonic's OUT_OF_RANGE.
+pub fn message_too_large(bytes_max: usize) -> Status {
+    let mut details = ErrorDetails::new();
+    let metadata = HashMap::from([("message_bytes_max".to_owned(), bytes_max.to_string())]);
+    details.set_error_info("MESSAGE_TOO_LARGE", DOMAIN, metadata);
+    status(Code::InvalidArgument, &format!("a message must be at most {bytes_max} bytes"), details)
+}
+
+/// A message that did not arrive whole in time.
+pub fn message_late() -> Status {
+    status(Code::DeadlineExceeded, "the message took too long to arrive", details("MESSAGE_LATE", None))
+}
+
+/// The client's deadline passed.
+pub fn deadline_over() -> Status {
+    let text = "the deadline is over; what was begun is finished and recorded";
+    status(Code::DeadlineExceeded, text, details("DEADLINE_OVER", None))
+}
+
+/// The request did not come through the server's own layers.
+pub fn not_ours() -> Status {
+    status(Code::Internal, "the request did not come through the server", details("INTERNAL", None))
+}
 
 /// The status of a request that has no answer.
 pub fn of(failure: Failure) -> Status {

@@ -3,8 +3,8 @@
 //!
 //! While one group is being synced the next queues up, so a slow disk makes groups larger, not answers fewer.
 //!
-//! Ownership: [`Writer`] owns the head, the tenants' places and the memory of recent changes; nobody else writes them.
-//! [`Shared`] is what others read: the durable end of the log, and whether it failed.
+//! Ownership: `Writer` owns the head, the tenants' places and the memory of recent changes; nobody else writes them.
+//! `Shared` is what others read: the durable end of the log, and whether it failed.
 //!
 //! After a storage fault nothing is acknowledged any more. Whether the failed group became durable is not known, so its
 //! answers are not given, and the process has to end: the next start reads what is there.

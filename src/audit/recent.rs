@@ -1,13 +1,18 @@
 //! Which slots changed lately, so that the writer can check what an answer rests on without reading the store.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::{BuildHasher, RandomState},
+};
 
 use crate::store::{ReadPoint, Slot};
 
-/// A bounded memory of changes. What it has forgotten counts as changed: the operation is then merely decided again.
+/// A bounded memory of changes. What it has forgotten counts as changed: the operation is then merely decided again. So does
+/// a slot that shares its hash with a changed one, which lets a change cost 32 bytes however long its key is.
 pub(super) struct Recent {
-    changed: HashMap<Slot, u64>,
-    order: VecDeque<(u64, Slot)>,
+    hasher: RandomState,
+    changed: HashMap<u64, u64>,
+    order: VecDeque<(u64, u64)>,
     /// Changes with a smaller index may be forgotten.
     floor: u64,
     newest_plus_one: u64,
@@ -17,14 +22,22 @@ pub(super) struct Recent {
 impl Recent {
     /// Nothing is known about entries before `entries`.
     pub(super) fn new(entries: u64, slots_max: usize) -> Self {
-        Self { changed: HashMap::new(), order: VecDeque::new(), floor: entries, newest_plus_one: 0, slots_max }
+        Self {
+            hasher: RandomState::new(),
+            changed: HashMap::new(),
+            order: VecDeque::new(),
+            floor: entries,
+            newest_plus_one: 0,
+            slots_max,
+        }
     }
 
     /// Entry `index` changed `slot`. Indexes never fall.
     pub(super) fn note(&mut self, slot: &Slot, index: u64) {
         self.newest_plus_one = self.newest_plus_one.max(index + 1);
-        self.changed.insert(slot.clone(), index);
-        self.order.push_back((index, slot.clone()));
+        let slot = self.hasher.hash_one(slot);
+        self.changed.insert(slot, index);
+        self.order.push_back((index, slot));
         while self.order.len() > self.slots_max {
             let Some((old, slot)) = self.order.pop_front() else { return };
             self.floor = self.floor.max(old + 1);
@@ -39,7 +52,7 @@ impl Recent {
         if self.newest_plus_one <= point.0 && self.floor <= point.0 {
             return false;
         }
-        point.0 < self.floor || self.changed.get(slot).is_some_and(|index| *index >= point.0)
+        point.0 < self.floor || self.changed.get(&self.hasher.hash_one(slot)).is_some_and(|index| *index >= point.0)
     }
 }
 

@@ -177,6 +177,7 @@ impl Reader<'_> {
         let days = *entry.days.get_ref();
         if !(1..=RETENTION_DAYS_MAX).contains(&days) {
             self.refuse(&entry.days.span(), "days", format!("must be 1 to {RETENTION_DAYS_MAX}"));
+            return None;
         }
         Some(Retention { from: from?, days })
     }

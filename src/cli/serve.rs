@@ -1,15 +1,17 @@
 //! Puts a server together and runs it: root, store, log, policy, keys – and only then the listener.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
+use clap::Args;
 use tokio::{
     sync::oneshot,
     task::JoinHandle,
     time::{MissedTickBehavior, interval},
 };
 
+use super::{failure::Exit, terminal::Terminal};
 use crate::{
     api::{Api, admission::Budget},
     audit::log::{self, Ending, Log},
@@ -21,11 +23,45 @@ use crate::{
     policy::Sources,
     server::{
         self, Ended, Parts, shutdown,
-        telemetry::{Metrics, endpoint::Endpoint},
+        telemetry::{
+            Metrics,
+            endpoint::Endpoint,
+            logging::{self, Format},
+        },
         tls::{DevCertificates, Tls},
     },
     store::{Store, sled::SledStore},
 };
+
+/// `privet serve`.
+#[derive(Args, Debug)]
+pub struct Serve {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = "privet.toml")]
+    config: PathBuf,
+    /// Put changed policy files in force as the next version, on record
+    #[arg(long)]
+    adopt_policy: bool,
+}
+
+/// Serves until told to end.
+///
+/// # Errors
+/// Whatever keeps it from starting.
+pub async fn run(args: Serve, terminal: &Terminal) -> Result<Exit> {
+    logging::start(if terminal.json { Format::Json } else { Format::Text })?;
+    let config = Config::load(&args.config)?;
+    let address = config.server.listen;
+    let listener = std::net::TcpListener::bind(address)
+        .with_context(|| format!("server.listen: {address} can't be listened on"))?;
+    let policy_changed = if args.adopt_policy { Changed::Adopt } else { Changed::Refuse };
+    let running = start(config, Options { listener, policy_changed, dev: DevCertificates::Refused }).await?;
+    tracing::info!(address = %running.address(), "serving");
+    match running.wait().await? {
+        Ended::Shutdown => Ok(Exit::Ok),
+        Ended::Fault => Ok(Exit::Unavailable),
+    }
+}
 
 /// How to start, beside the configuration.
 #[derive(Debug)]
@@ -36,6 +72,21 @@ pub struct Options {
     pub policy_changed: Changed,
     /// Whether certificates made by `privet dev` are accepted.
     pub dev: DevCertificates,
+}
+
+/// What comes from outside the program and a test may want to see or to steer.
+pub struct Machine {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness, for keys and nonces.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Machine {
+    /// The machine that the program runs on.
+    pub fn this() -> Self {
+        Self { clock: Arc::new(SystemClock::start()), entropy: Arc::new(SystemEntropy::open()) }
+    }
 }
 
 /// A server that listens.
@@ -52,12 +103,18 @@ pub struct Running {
 /// # Errors
 /// Whatever keeps it from starting, with what to do about it. Nothing listens then.
 pub async fn start(config: Config, options: Options) -> Result<Running> {
+    start_on(Machine::this(), config, options).await
+}
+
+/// The same, with time and randomness of the caller's choice.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_on(Machine { clock, entropy }: Machine, config: Config, options: Options) -> Result<Running> {
     if config.dev && options.dev == DevCertificates::Refused {
         bail!("this configuration was made by `privet dev`; `serve` wants one made by `privet init`");
     }
     let config = Arc::new(config);
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::open());
 
     let tls = Arc::new(Tls::load(&config.tls, options.dev)?);
     let root = match config.root.kind {
@@ -89,6 +146,7 @@ pub async fn start(config: Config, options: Options) -> Result<Running> {
         policy: ArcSwap::from_pointee(policy),
         page_key: PageKey::random(&*entropy)?,
         entropy,
+        turns: Default::default(),
         tally: Default::default(),
         limits: operations::Limits {
             fields_max: config.limits.fields_max,
@@ -110,6 +168,7 @@ async fn listen(
     let (routes, health) = Api::new(service.clone()).routes(config.limits.message_bytes_max, config.reflection)?;
     let budget = Budget::new(config.limits.bytes_in_flight_max, config.limits.in_flight_max);
     let metrics = Metrics::new();
+    observe(&metrics, &budget, &service);
     let endpoint = match config.server.metrics_listen {
         Some(address) => Some(Endpoint::bind(address).await.context("the metrics listener can't be bound")?),
         None => None,
@@ -120,6 +179,7 @@ async fn listen(
     let (stop, stopped) = oneshot::channel::<()>();
     let fault = service.log.failure();
     let upkeep = tokio::spawn(upkeep(service.clone()));
+    let reloading = tokio::spawn(shutdown::reload_on_hangup(tls.clone())?);
     let parts = Parts { config, tls, routes, health, metrics, endpoint, budget };
     let serving = tokio::spawn(async move {
         let stopped = async {
@@ -128,11 +188,25 @@ async fn listen(
         };
         let ended = server::serve(listener, parts, stopped, fault).await;
         upkeep.abort();
+        reloading.abort();
         // What was counted since the last second; a log that failed takes no more.
         let _ = service.flush_tally().await;
         ended
     });
     Ok(Running { address, stop, serving, ending })
+}
+
+fn observe(metrics: &Metrics, budget: &Arc<Budget>, service: &Arc<Service>) {
+    let held = budget.clone();
+    metrics.observe("bytes_in_flight", "Bytes of requests under way", move || held.bytes_in_flight());
+    let held = budget.clone();
+    metrics.observe("requests_in_flight", "Requests under way", move || {
+        u64::try_from(held.requests_in_flight()).unwrap_or(u64::MAX)
+    });
+    let log = service.log.clone();
+    metrics.observe("log_entries", "Durable entries of the log", move || log.read_point().0);
+    let log = service.log.clone();
+    metrics.observe("policy_version", "Version of the policy in force", move || log.policy_version());
 }
 
 /// Each second, records counted refusals; each half minute, wipes keys that were in memory for their time.

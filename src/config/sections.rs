@@ -19,7 +19,7 @@ use crate::{
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
-    /// Address and port of the gRPC service. Default `127.0.0.1:8443`; port 0 takes a free one.
+    /// Address and port of the gRPC service. Default `127.0.0.1:7443`; port 0 takes a free one.
     pub listen: SocketAddr,
     /// Address and port of the metrics, loopback only. Default: none, no metrics are served.
     pub metrics_listen: Option<SocketAddr>,
@@ -32,7 +32,7 @@ pub struct Server {
 impl Default for Server {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8443)),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7443)),
             metrics_listen: None,
             drain_secs_max: Duration::from_secs(30),
         }

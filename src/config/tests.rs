@@ -42,7 +42,7 @@ fn refusal(line: &str, instead: &str) -> String {
 fn a_minimal_file_gets_the_documented_defaults() {
     let config = parse(MINIMAL).unwrap();
     assert!(!config.dev && !config.reflection);
-    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8443");
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:7443");
     assert_eq!(config.server.metrics_listen, None);
     let limits = &config.limits;
     assert_eq!((limits.fields_max, limits.field_bytes_max, limits.message_bytes_max), (1_000, 65_536, 4 << 20));

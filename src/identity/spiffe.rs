@@ -12,10 +12,17 @@ use crate::id::Principal;
 /// # Errors
 /// [`Unidentified`], by the rule that is broken.
 pub fn spiffe_id(leaf: &[u8]) -> Result<Principal, Unidentified> {
+    read(leaf).map(|(principal, _)| principal)
+}
+
+/// The id, and the last second since 1970 in which the certificate is valid.
+pub(super) fn read(leaf: &[u8]) -> Result<(Principal, u64), Unidentified> {
     let (rest, certificate) = X509Certificate::from_der(leaf).map_err(|_| Unidentified::Malformed)?;
     if !rest.is_empty() {
         return Err(Unidentified::Malformed);
     }
+    let valid_until =
+        u64::try_from(certificate.validity().not_after.timestamp()).map_err(|_| Unidentified::Malformed)?;
     let names = certificate.subject_alternative_name().map_err(|_| Unidentified::Malformed)?;
     let Some(names) = names else { return Err(Unidentified::NoSpiffeId) };
     // A name that can't be read might have been a second id.
@@ -30,7 +37,7 @@ pub fn spiffe_id(leaf: &[u8]) -> Result<Principal, Unidentified> {
     match (uris.next(), uris.next()) {
         (None, _) => Err(Unidentified::NoSpiffeId),
         (Some(_), Some(_)) => Err(Unidentified::SeveralSpiffeIds),
-        (Some(uri), None) => one_id(uri),
+        (Some(uri), None) => Ok((one_id(uri)?, valid_until)),
     }
 }
 

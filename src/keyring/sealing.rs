@@ -220,3 +220,6 @@ const ALIAS_BYTES: usize = 16;
 const FRESH_MAX: usize = 48;
 
 const DAMAGED: Error = Error::Damaged { what: "a subject's record" };
+
+#[cfg(test)]
+mod tests;

@@ -127,11 +127,19 @@ impl Operation for Encrypt {
         let wanted: Vec<WantSeal<'_>> = permitted()
             .map(|field| WantSeal { tag: tags.tag(&field.subject), category: &field.class.category, seals: 1 })
             .collect();
-        let sealing = service
-            .keyring
-            .for_sealing(&*service.store, &tenant_keys, &wanted, at)
-            .await
-            .map_err(|error| Halt::unreadable(&error))?;
+        let keys = async |at| {
+            let sealing = service.keyring.for_sealing(&*service.store, &tenant_keys, &wanted, at).await;
+            sealing.map_err(|error| Halt::unreadable(&error))
+        };
+        let mut sealing = keys(at).await?;
+        let _turn = if sealing.rests.rewritten.is_empty() {
+            None
+        } else {
+            // Others may be making keys for the same subjects: one after the other, and look again.
+            let turn = service.turns.take(&sealing.rests.rewritten).await;
+            sealing = keys(service.log.read_point()).await?;
+            Some(turn)
+        };
 
         // Seal.
         let mut nonces = vec![envelope::Nonce::default(); wanted.len()];

@@ -41,15 +41,15 @@ pub struct ListEntries {
     pub filter: Filter,
 }
 
-/// Which entries to list; `None` and empty match all.
+/// Which entries to list; `None`, 0 and empty match all.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// Who asked.
     pub principal: String,
-    /// What was asked.
-    pub operation: Option<stored::Operation>,
-    /// What was answered.
-    pub verdict: Option<Verdict>,
+    /// What was asked: a number of [`stored::Operation`].
+    pub operation: i32,
+    /// What was answered: a number of [`stored::Verdict`].
+    pub verdict: i32,
     /// A class or control-plane object among the targets.
     pub class: String,
     /// The ticket or order.
@@ -213,8 +213,8 @@ fn matches(tenant: &Tenant, filter: &Filter, direction: Direction, entry: &store
         && !after
         && entry.tenant == tenant.as_str()
         && (filter.principal.is_empty() || filter.principal == entry.principal)
-        && filter.operation.is_none_or(|operation| entry.operation() == operation)
-        && filter.verdict.is_none_or(|verdict| entry.verdict() == verdict)
+        && (filter.operation == 0 || entry.operation == filter.operation)
+        && (filter.verdict == 0 || entry.verdict == filter.verdict)
         && (filter.class.is_empty() || entry.targets.iter().any(|target| target.object == filter.class))
         && (filter.reference.is_empty() || filter.reference == entry.reference);
     if listed { Match::Listed } else { Match::Not }
@@ -228,6 +228,9 @@ fn check_filter(filter: &Filter) -> Result<(), Violation> {
         Class::parse(&filter.class).map_err(validate::broken("class"))?;
     }
     Reference::parse(&filter.reference).map_err(validate::broken("reference"))?;
+    stored::Operation::try_from(filter.operation)
+        .map_err(|_| Violation::new("operation", "must be a known operation"))?;
+    Verdict::try_from(filter.verdict).map_err(|_| Violation::new("verdict", "must be a known verdict"))?;
     if let (Some(start), Some(end)) = (filter.start_micros, filter.end_micros)
         && start >= end
     {
@@ -243,8 +246,8 @@ fn query(tenant: &Tenant, filter: &Filter, oldest_first: bool, caller: &Principa
         principal: caller.as_str().to_owned(),
         actor: filter.principal.clone(),
         tenant: tenant.as_str().to_owned(),
-        operation: filter.operation.unwrap_or_default().into(),
-        verdict: filter.verdict.unwrap_or_default().into(),
+        operation: filter.operation,
+        verdict: filter.verdict,
         effect: filter.class.clone(),
         reference: filter.reference.clone(),
         part: oldest_first.into(),

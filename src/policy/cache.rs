@@ -108,3 +108,105 @@ impl Slot {
             && self.tenant == *question.tenant
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Verdict;
+
+    struct Owned {
+        principal: Principal,
+        tenant: Tenant,
+        object: Object,
+        action: Action,
+        purpose: Purpose,
+    }
+
+    impl Owned {
+        fn new([principal, tenant, object, action, purpose]: [&str; 5]) -> Self {
+            Self {
+                principal: Principal::parse(principal).unwrap(),
+                tenant: Tenant::parse(tenant).unwrap(),
+                object: Object::parse(object).unwrap(),
+                action: Action::parse(action).unwrap(),
+                purpose: Purpose::parse(purpose).unwrap(),
+            }
+        }
+
+        fn question(&self) -> Question<'_> {
+            let Self { principal, tenant, object, action, purpose } = self;
+            Question { principal, tenant, object, action: *action, purpose }
+        }
+    }
+
+    const ASKED: [&str; 5] = ["spiffe://a/p", "acme", "pii/a/b", "decrypt", "signup"];
+    /// Another text for each part.
+    const OTHERS: [&str; 5] = ["spiffe://a/q", "bolt", "pii/a/c", "mask", "invoicing"];
+
+    fn allow() -> Decision {
+        Decision { verdict: Verdict::Allow, grant_ids: [].into(), roles: [].into(), valid_until: None }
+    }
+
+    #[test]
+    fn only_the_same_question_in_every_part_is_found() {
+        let cache = Cache::new();
+        cache.remember(&Owned::new(ASKED).question(), 0..100, allow());
+        assert_eq!(cache.find(&Owned::new(ASKED).question(), 50), Some(allow()));
+        for (at, other) in OTHERS.into_iter().enumerate() {
+            let mut asked = ASKED;
+            asked[at] = other;
+            assert_eq!(cache.find(&Owned::new(asked).question(), 50), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn questions_that_fall_together_by_hash_are_still_told_apart() {
+        let first = Owned::new(ASKED);
+        let slot = Slot {
+            hash: 7,
+            principal: first.principal.clone(),
+            tenant: first.tenant.clone(),
+            object: first.object.clone(),
+            action: first.action,
+            purpose: first.purpose.clone(),
+            holds: 0..1,
+            decision: allow(),
+        };
+        assert!(slot.answers(7, &first.question()));
+        for (at, other) in OTHERS.into_iter().enumerate() {
+            let mut asked = ASKED;
+            asked[at] = other;
+            assert!(!slot.answers(7, &Owned::new(asked).question()), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_decision_is_found_only_within_its_time_whichever_way_the_clock_went() {
+        let cache = Cache::new();
+        let asked = Owned::new(ASKED);
+        cache.remember(&asked.question(), 10..20, allow());
+        let found = [9, 10, 19, 20, 10].map(|now| cache.find(&asked.question(), now).is_some());
+        assert_eq!(found, [false, true, true, false, true]);
+    }
+
+    #[test]
+    fn a_new_decision_takes_the_place_of_the_old_one_on_the_same_question() {
+        let cache = Cache::new();
+        let asked = Owned::new(ASKED);
+        cache.remember(&asked.question(), 0..10, allow());
+        cache.remember(&asked.question(), 10..20, Decision { verdict: Verdict::Deny, ..allow() });
+        assert_eq!(cache.find(&asked.question(), 5), None);
+        assert_eq!(cache.find(&asked.question(), 15).unwrap().verdict, Verdict::Deny);
+    }
+
+    #[test]
+    fn it_never_holds_more_than_its_bound() {
+        let cache = Cache::new();
+        for at in 0..DECISIONS_MAX + 10_000 {
+            let asked = Owned::new([&format!("spiffe://a/{at}"), "acme", "pii/a/b", "decrypt", "signup"]);
+            cache.remember(&asked.question(), 0..10, allow());
+        }
+        let held = cache.sets.iter().map(|set| set.read().unwrap().slots.iter().flatten().count()).sum::<usize>();
+        assert!(held <= DECISIONS_MAX && held > DECISIONS_MAX / 2, "{held}");
+    }
+}

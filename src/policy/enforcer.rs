@@ -182,3 +182,164 @@ fn in_window(now: Dynamic, nbf: Dynamic, exp: Dynamic) -> Dynamic {
     let (Some(now), Some(nbf), Some(exp)) = (secs(now), secs(nbf), secs(exp)) else { return Dynamic::UNIT };
     (nbf <= now && (exp == 0 || now < exp)).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Action, Object, Principal, Purpose, Tenant};
+
+    const LINE: [&str; 8] = ["role:r", "acme", "pii/account/*", "decrypt", "signup", "0", "0", "allow"];
+    const MEMBER: [&str; 3] = ["spiffe://a/p", "role:r", "acme"];
+
+    fn lines<const N: usize>(lines: &[[&str; N]]) -> Vec<Vec<String>> {
+        lines.iter().map(|line| line.iter().map(ToString::to_string).collect()).collect()
+    }
+
+    /// Whether `principal` may decrypt e-mail addresses for sign-up in acme.
+    fn ask(enforcer: &Enforcer, principal: &str) -> Result<bool, Unclear> {
+        ask_about(enforcer, principal, "pii/account/email")
+    }
+
+    fn ask_about(enforcer: &Enforcer, principal: &str, object: &str) -> Result<bool, Unclear> {
+        let (principal, tenant) = (Principal::parse(principal).unwrap(), Tenant::parse("acme").unwrap());
+        let (object, purpose) = (Object::parse(object).unwrap(), Purpose::parse("signup").unwrap());
+        let action = Action::Decrypt;
+        enforcer.allows(
+            &Question { principal: &principal, tenant: &tenant, object: &object, action, purpose: &purpose },
+            1_800_000_000,
+        )
+    }
+
+    fn with(grants: &[[&str; 8]], memberships: &[[&str; 3]]) -> Enforcer {
+        Enforcer::from_lines(MODEL, lines(grants), lines(memberships)).unwrap()
+    }
+
+    #[test]
+    fn casbin_allows_a_member_and_nobody_else() {
+        let enforcer = with(&[LINE], &[MEMBER]);
+        assert_eq!(ask(&enforcer, "spiffe://a/p"), Ok(true));
+        assert_eq!(ask(&enforcer, "spiffe://a/q"), Ok(false));
+        assert_eq!(ask_about(&enforcer, "spiffe://a/p", "pii/billing/payment"), Ok(false));
+    }
+
+    #[test]
+    fn no_grants_means_no_even_where_casbin_would_match_empty_text() {
+        // The trap itself: without a policy, casbin evaluates the matcher once against empty texts, and takes its yes for an allow.
+        let (before, _) = MODEL.split_once("m = ").unwrap();
+        let trap = Enforcer::from_lines(&format!("{before}m = p.sub == \"\"\n"), Vec::new(), Vec::new()).unwrap();
+        assert!(trap.casbin.enforce(vec![String::new(); 6]).unwrap());
+        assert_eq!(ask(&trap, "spiffe://a/p"), Ok(false));
+    }
+
+    #[test]
+    fn an_error_inside_casbin_is_unclear() {
+        let short = vec![LINE[..7].iter().map(ToString::to_string).collect()];
+        let enforcer = Enforcer::from_lines(MODEL, short, lines(&[MEMBER])).unwrap();
+        assert_eq!(ask(&enforcer, "spiffe://a/p"), Err(Unclear::Failed));
+        let broken = MODEL.replace("classMatch(r.obj, p.obj)", "noSuchFunction(r.obj)");
+        let enforcer = Enforcer::from_lines(&broken, lines(&[LINE]), lines(&[MEMBER])).unwrap();
+        assert_eq!(ask(&enforcer, "spiffe://a/p"), Err(Unclear::Failed));
+    }
+
+    #[test]
+    fn a_panic_inside_casbin_is_unclear() {
+        let unsupported = MODEL.replace("some(where (p.eft == allow)) &&", "");
+        let enforcer =
+            Enforcer::from_lines(&unsupported.replace("!some", "!all"), lines(&[LINE]), lines(&[MEMBER])).unwrap();
+        assert_eq!(ask(&enforcer, "spiffe://a/p"), Err(Unclear::Panicked));
+    }
+
+    #[test]
+    fn a_moment_that_is_no_number_makes_the_answer_unclear_rather_than_a_deny_ineffective() {
+        let deny = ["role:r", "acme", "pii/*", "decrypt", "*", "0", "soon", "deny"];
+        assert_eq!(ask(&with(&[LINE, deny], &[MEMBER]), "spiffe://a/p"), Err(Unclear::Failed));
+        assert_eq!(ask(&with(&[deny, LINE], &[MEMBER]), "spiffe://a/p"), Err(Unclear::Failed));
+    }
+
+    #[test]
+    fn patterns_match_below_pii_only_and_break_no_character() {
+        let text =
+            |object: &str, pattern: &str| class_match(object.to_owned().into(), pattern.to_owned().into()).as_bool();
+        assert_eq!(text("pii/account/email", "pii/account/*"), Ok(true));
+        assert_eq!(text("pii/account/email", "pii/*"), Ok(true));
+        assert_eq!(text("pii/account/email", "pii/account/email"), Ok(true));
+        // keyMatch slices bytes and panics on this one.
+        assert_eq!(text("piiéx/a", "pii/*"), Ok(false));
+        for (object, pattern) in [
+            ("pii/account", "pii/account/*"),
+            ("pii/account/", "pii/account/*"),
+            ("pii/accounts/email", "pii/account/*"),
+            ("policy", "*"),
+            ("policy", "/*"),
+            ("policy/x", "policy/*"),
+            ("", "pii/*"),
+            ("pii/account/email", "pii/account/e*"),
+            ("pii/account/email", "pii/.*"),
+        ] {
+            assert_eq!(text(object, pattern), Ok(false), "{object} {pattern}");
+        }
+        assert!(class_match(1.into(), "pii/*".into()).as_bool().is_err());
+    }
+
+    #[test]
+    fn moments_are_wider_than_casbins_numbers() {
+        let text = |now: &str, nbf: &str, exp: &str| {
+            in_window(now.to_owned().into(), nbf.to_owned().into(), exp.to_owned().into()).as_bool()
+        };
+        let last = u64::MAX.to_string();
+        assert_eq!(text("4294967296", "4294967296", "4294967297"), Ok(true));
+        assert_eq!(text("4294967295", "4294967296", "0"), Ok(false));
+        assert_eq!(text("5", "0", "5"), Ok(false));
+        assert_eq!(text(&last, "0", "0"), Ok(true));
+        assert_eq!(text(&last, "0", &last), Ok(false));
+        assert!(text("-1", "0", "0").is_err() && text("", "0", "0").is_err() && text("1", "x", "0").is_err());
+    }
+
+    #[test]
+    fn a_role_of_another_tenant_does_not_count() {
+        let elsewhere = ["spiffe://a/p", "role:r", "bolt"];
+        assert_eq!(ask(&with(&[LINE], &[elsewhere]), "spiffe://a/p"), Ok(false));
+        // Casbin's trap: a membership in every tenant is one in none, so a deny through it would do nothing.
+        assert_eq!(ask(&with(&[LINE], &[["spiffe://a/p", "role:r", "*"]]), "spiffe://a/p"), Ok(false));
+    }
+
+    #[test]
+    fn enforcers_share_no_roles() {
+        let (first, second) = (with(&[LINE], &[MEMBER]), with(&[LINE], &[]));
+        assert_eq!((ask(&first, "spiffe://a/p"), ask(&second, "spiffe://a/p")), (Ok(true), Ok(false)));
+    }
+
+    #[test]
+    fn nothing_here_calls_what_can_answer_yes_to_the_wrong_question() {
+        let source = include_str!("enforcer.rs");
+        let code: Vec<&str> = source
+            .lines()
+            .take_while(|line| !line.starts_with("#[cfg(test)]"))
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .collect();
+        let code = code.join("\n");
+        assert!(code.contains("casbin::Enforcer::new"));
+        for banned in [
+            "CachedEnforcer",
+            "keyMatch",
+            "regexMatch",
+            "eval(",
+            "g2 =",
+            "enable_enforce",
+            "FileAdapter",
+            "remove_",
+            "update_",
+            "clear_policy",
+            "save_policy",
+            "load_filtered",
+            "enforce_mut(",
+            "get_mut_model",
+            "implicit",
+            "set_model",
+            "set_effector",
+            "enforce_with_context",
+        ] {
+            assert!(!code.contains(banned), "{banned}");
+        }
+    }
+}

@@ -19,13 +19,23 @@ use crate::{
     id::{Action, ControlObject, Object, Role, Tenant},
 };
 
-/// Every problem that the rules have, in the order of lines.
-pub(super) fn lint(rules: &Rules, catalogue: &Catalogue) -> Vec<Problem> {
+/// Problems of lines taken one by one, in their order.
+pub(super) fn each(rules: &Rules, catalogue: &Catalogue) -> Vec<Problem> {
     let mut lint = Lint { catalogue, problems: Vec::new() };
     lint.ids(rules);
     for line in &rules.grants {
         lint.grant(line);
     }
+    for line in &rules.memberships {
+        lint.membership(line);
+    }
+    lint.problems.sort();
+    lint.problems
+}
+
+/// Problems of lines taken together, in their order. A line that is missing because it did not parse would give false ones.
+pub(super) fn together(rules: &Rules, catalogue: &Catalogue) -> Vec<Problem> {
+    let mut lint = Lint { catalogue, problems: Vec::new() };
     lint.memberships(rules);
     lint.shadows(&rules.grants);
     lint.graphs(rules);
@@ -122,6 +132,13 @@ impl Lint<'_> {
         }
     }
 
+    fn membership(&mut self, line: &Line<Membership>) {
+        if let Grantee::Role(role) = &line.rule.member {
+            self.role(line.number, "member", role);
+        }
+        self.role(line.number, "role", &line.rule.role);
+    }
+
     fn memberships(&mut self, rules: &Rules) {
         let granted = rules.grants.iter().map(|line| line.rule.grantee.as_str());
         let members = rules.memberships.iter().map(|line| line.rule.member.as_str());
@@ -129,10 +146,6 @@ impl Lint<'_> {
         let mut first: HashMap<(&Grantee, &Role, &Tenant), usize> = HashMap::new();
         for line in &rules.memberships {
             let (number, membership) = (line.number, &*line.rule);
-            if let Grantee::Role(role) = &membership.member {
-                self.role(number, "member", role);
-            }
-            self.role(number, "role", &membership.role);
             if !used.contains(membership.role.as_str()) {
                 self.refuse(number, "role", format!("no line gives {} anything", membership.role));
             }

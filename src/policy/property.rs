@@ -42,7 +42,7 @@ fn p() -> impl Strategy<Value = P> {
     ];
     let tenant = select(vec!["acme", "acme", "bolt", "*", "_system"]);
     let times = (select(vec![0, 0, 5, 12]), select(vec![0, 0, 15, 25]));
-    (who, tenant, what, select(vec!["signup", "invoicing", "*"]), any::<bool>(), times).prop_map(
+    (who, tenant, what, select(vec!["signup", "signup", "invoicing", "*"]), prop::bool::weighted(0.8), times).prop_map(
         |(who, tenant, (what, action), purpose, allow, (nbf, exp))| {
             let purpose = if what == "audit" && purpose != "*" { "operate" } else { purpose };
             let effect = if allow && purpose != "*" { "allow" } else { "deny" };
@@ -189,7 +189,7 @@ fn cached_equals_uncached_equals_one_whole_enforcer_equals_the_plain_meaning() {
         .unwrap();
     // Both answers are common enough for the comparison to mean something.
     assert!(decisions >= 20_000, "{decisions}");
-    assert!(allows > decisions / 20, "{allows} of {decisions}");
+    assert!(allows > decisions / 25, "{allows} of {decisions}");
 }
 
 proptest! {

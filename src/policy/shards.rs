@@ -210,3 +210,49 @@ fn sorted(moments: impl Iterator<Item = u64>) -> Vec<u64> {
     moments.dedup();
     moments
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        id::Principal,
+        policy::grant::{GrantId, Pattern, Purposes, Window},
+    };
+
+    fn grant(tenant: &str) -> Arc<Grant> {
+        Arc::new(Grant {
+            id: GrantId::parse("x").unwrap(),
+            grantee: Grantee::parse("spiffe://a/p").unwrap(),
+            tenants: Tenants::One(Tenant::parse(tenant).unwrap()),
+            pattern: Pattern::parse("pii/*").unwrap(),
+            action: Action::Decrypt,
+            purposes: Purposes::One(Purpose::parse("signup").unwrap()),
+            window: Window::default(),
+            effect: Effect::Allow,
+            reason: "r".into(),
+        })
+    }
+
+    fn decide(shard: &Shard) -> Result<Verdict, Unclear> {
+        let (principal, tenant) = (Principal::parse("spiffe://a/p").unwrap(), Tenant::parse("acme").unwrap());
+        let (object, purpose) = (Object::parse("pii/account/email").unwrap(), Purpose::parse("signup").unwrap());
+        let action = Action::Decrypt;
+        let question = Question { principal: &principal, tenant: &tenant, object: &object, action, purpose: &purpose };
+        shard.decide(&question, 5).map(|(decision, _)| decision.verdict)
+    }
+
+    #[test]
+    fn an_answer_that_casbin_and_the_lines_do_not_share_is_unclear() {
+        let with_casbin_over = |lines: &[Arc<Grant>], casbins: &[Arc<Grant>]| {
+            let shard = Shard::new(lines.to_vec(), Vec::new());
+            let enforcer = Enforcer::build(casbins.iter().map(Arc::as_ref), std::iter::empty()).unwrap();
+            *shard.enforcer.lock().unwrap() = Some((0, Arc::new(enforcer)));
+            decide(&shard)
+        };
+        let (acme, bolt) = ([grant("acme")], [grant("bolt")]);
+        assert_eq!(with_casbin_over(&acme, &acme), Ok(Verdict::Allow));
+        assert_eq!(with_casbin_over(&bolt, &bolt), Ok(Verdict::Deny));
+        assert_eq!(with_casbin_over(&bolt, &acme), Err(Unclear::Failed));
+        assert_eq!(with_casbin_over(&acme, &bolt), Err(Unclear::Failed));
+    }
+}

@@ -14,8 +14,11 @@ use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 use tonic::{Status, body::Body};
 
-use super::{connection::OpenRequest, limits::panicked, telemetry::Record};
-use crate::api::admission::{ByteMeter, UntilDelivered};
+use super::{connection::OpenRequest, telemetry::Record};
+use crate::api::{
+    admission::{ByteMeter, UntilDelivered},
+    status,
+};
 
 /// A request's body, charged to its meter as it arrives. A message that began must be complete within `patience`.
 pub(super) struct Metered<B> {
@@ -81,7 +84,7 @@ where
             Poll::Ready(Some(Err(error))) => Err(Status::from_error(Box::new(error))),
             Poll::Pending => {
                 std::task::ready!(self.poll_late(cx));
-                Err(Status::deadline_exceeded("the message took too long to arrive"))
+                Err(status::message_late())
             }
         };
         self.failed = polled.is_err();
@@ -125,7 +128,7 @@ impl Answer {
         self.record.panicked();
         let mut trailers = HeaderMap::new();
         // It holds nothing that a header could refuse; without it the client sees a stream without status, an error as well.
-        let _ = panicked().add_header(&mut trailers);
+        let _ = status::panicked().add_header(&mut trailers);
         self.record.trailers(&mut trailers);
         Frame::trailers(trailers)
     }

@@ -9,8 +9,7 @@ use futures_util::FutureExt;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
-use tonic::{Code, Status, body::Body, service::Routes};
-use tonic_types::{ErrorDetails, StatusExt};
+use tonic::{body::Body, service::Routes};
 use tower::Service;
 
 use super::{
@@ -20,7 +19,10 @@ use super::{
     telemetry::Record,
 };
 use crate::{
-    api::admission::{Admission, ByteMeter, UntilDelivered},
+    api::{
+        admission::{Admission, ByteMeter, UntilDelivered},
+        status,
+    },
     identity,
 };
 
@@ -67,11 +69,9 @@ impl Gate {
             Ok(Ok(response)) => response,
             Ok(Err(_)) => {
                 record.panicked();
-                panicked().into_http()
+                status::panicked().into_http()
             }
-            Err(_) => {
-                Status::deadline_exceeded("the deadline is over; what was begun is finished and recorded").into_http()
-            }
+            Err(_) => status::deadline_over().into_http(),
         }
     }
 }
@@ -80,19 +80,4 @@ async fn call(mut routes: Routes, request: Request<Body>) -> Response<Body> {
     let Ok(()) = poll_fn(|cx| Service::<Request<Body>>::poll_ready(&mut routes, cx)).await;
     let Ok(response) = routes.call(request).await;
     response
-}
-
-/// What a client learns of a panic.
-pub(super) fn panicked() -> Status {
-    let details = ErrorDetails::with_error_info("INTERNAL", "privet.v1", []);
-    Status::with_error_details(Code::Internal, "the request failed inside the service", details)
-}
-
-/// What a client learns of a message over the limit, for which tonic's code is OUT_OF_RANGE.
-pub(super) fn too_large(message_bytes_max: usize) -> Status {
-    let limit = message_bytes_max.to_string();
-    let details =
-        ErrorDetails::with_error_info("MESSAGE_TOO_LARGE", "privet.v1", [("message_bytes_max".to_owned(), limit)]);
-    let text = format!("a message must be at most {message_bytes_max} bytes");
-    Status::with_error_details(Code::InvalidArgument, text, details)
 }

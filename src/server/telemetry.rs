@@ -22,7 +22,7 @@ use prometheus_client::{
 use tokio::time::Instant;
 use tonic::Code;
 
-use super::limits::too_large;
+use crate::api::status;
 
 pub mod endpoint;
 pub mod logging;
@@ -165,7 +165,7 @@ impl Record {
         let Some(code) = trailers.get(STATUS).map(HeaderValue::as_bytes).map(Code::from_bytes) else { return };
         self.code = Some(code);
         if code == Code::OutOfRange {
-            let status = too_large(self.message_bytes_max);
+            let status = status::message_too_large(self.message_bytes_max);
             for header in [STATUS, "grpc-message", "grpc-status-details-bin"] {
                 trailers.remove(header);
             }

@@ -11,6 +11,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod command;
 mod hostile;
 mod log;
 mod server;
@@ -18,3 +19,4 @@ mod service;
 mod store;
 #[path = "../support/support.rs"]
 mod support;
+mod tlog;

@@ -43,6 +43,7 @@ p, spiffe://acme.example/tester, {tenant}, audit, read, operate, 0, 0, allow
 ";
 
 /// What makes a deployment different from the usual one.
+#[derive(Default)]
 pub struct Setup {
     /// More lines of `policy.csv`.
     pub policy: String,
@@ -50,12 +51,6 @@ pub struct Setup {
     pub config: String,
     /// Where the metrics are served, if anywhere.
     pub metrics: Option<SocketAddr>,
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        Self { policy: String::new(), config: String::new(), metrics: None }
-    }
 }
 
 /// A directory with all that a server needs, and the server.

@@ -57,6 +57,13 @@ impl Ca {
         self.issue(&params)
     }
 
+    /// A client certificate that ends in so many seconds.
+    pub fn client_for(&self, uri: &str, secs: i64) -> Leaf {
+        let mut params = client_params(&[uri]);
+        params.not_after = time::OffsetDateTime::now_utc() + time::Duration::seconds(secs);
+        self.issue(&params)
+    }
+
     /// A certificate of a server with a client's name.
     pub fn client_without_client_usage(&self, uri: &str) -> Leaf {
         let mut params = client_params(&[uri]);

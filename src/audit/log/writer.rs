@@ -27,8 +27,8 @@ use crate::{
 const GROUP_JOBS_MAX: usize = 1_024;
 /// Bytes of entries and effects in one group commit, at most (one request may exceed it by itself).
 const GROUP_BYTES_MAX: usize = 4 << 20;
-/// Changed slots that the writer remembers.
-const RECENT_SLOTS_MAX: usize = 65_536;
+/// Changed slots that the writer remembers: enough for hundreds of requests of 1,000 new subjects each to be under way.
+const RECENT_SLOTS_MAX: usize = 262_144;
 /// How often a batch whose fate the backend can't tell is committed again.
 const UNKNOWN_RETRIES_MAX: usize = 3;
 /// Salts drawn at once.

@@ -244,3 +244,25 @@ async fn a_stream_answers_each_message_in_order_and_outlives_a_bad_one() {
     }
     assert_eq!(count, 49);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_batches_that_bring_the_same_new_customers_at_once_all_succeed() {
+    let server = Deployment::start().await;
+    let client = server.client("tester").await;
+    let classes = [EMAIL, PHONE, TAX_ID, "pii/usage/activity"];
+    // Each batch shares its customers with many others, in other categories and other orders.
+    let all = (0..60_usize).map(|batch| {
+        let client = client.clone();
+        async move {
+            let fields = (0..100).map(|n| {
+                let customer = (batch * 7 + n * (1 + batch % 3)) % 150;
+                to_encrypt(&format!("customer {customer}"), classes[(batch + n) % classes.len()], "+12025550123")
+            });
+            client.encryption().encrypt(encrypt("acme", fields.collect())).await
+        }
+    });
+    for answer in futures_util::future::join_all(all).await {
+        let answer = answer.unwrap().into_inner();
+        assert!((0..100).all(|n| ciphertext(&answer, n).len() > 45));
+    }
+}

@@ -106,12 +106,14 @@ async fn bad_decrypts_checks_indexes_and_lists_name_the_field_and_the_rule() {
 
     let list = v1::ListEntriesRequest { tenant: "acme".into(), ..Default::default() };
     type Break = fn(&mut v1::ListEntriesRequest);
-    let cases: [(&str, Break); 6] = [
+    let cases: [(&str, Break); 8] = [
         ("tenant", |r| r.tenant = "nobody".into()),
         ("page_size", |r| r.page_size = -1),
         ("page_size", |r| r.page_size = 1_001),
         ("page_token", |r| r.page_token = "AAAA".into()),
         ("principal", |r| r.principal = "anna".into()),
+        ("operation", |r| r.operation = 77),
+        ("verdict", |r| r.verdict = -1),
         ("end_time", |r| {
             r.start_time = Some(prost_types::Timestamp { seconds: 9, nanos: 0 });
             r.end_time = Some(prost_types::Timestamp { seconds: 9, nanos: 0 });
@@ -207,6 +209,18 @@ async fn a_certificate_without_one_spiffe_id_is_nobodys_and_floods_are_counted()
     let total: u64 = refused.iter().map(|entry| entry.count.max(1)).sum();
     assert_eq!(total, 150, "every refusal is in the log, by itself or in a count");
     assert!(refused.len() < 60 && refused.iter().any(|entry| entry.count > 1), "{} entries", refused.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_outlives_its_certificate_is_nobodys_from_then_on() {
+    let server = Deployment::start().await;
+    let client = server.client_with(&server.ca.client_for("spiffe://acme.example/tester", 2)).await;
+    client.seal("acme", "anna", EMAIL, b"a@b.example", b"").await;
+    tokio::time::sleep(std::time::Duration::from_millis(3_100)).await;
+    let request = encrypt("acme", vec![to_encrypt("anna", EMAIL, "a@b.example")]);
+    let status = client.encryption().encrypt(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+    assert!(status.message().contains("expired"), "{}", status.message());
 }
 
 #[tokio::test(flavor = "multi_thread")]

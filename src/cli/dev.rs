@@ -1,0 +1,81 @@
+//! `privet dev`: a whole deployment in one directory, on this machine, in one command – with nothing turned off.
+//!
+//! It makes what a deployment needs, starts the real server with real mutual TLS, runs the main job on invented customers
+//! through it, says what happened, and stays up.
+
+mod bulk;
+mod customers;
+mod layout;
+mod pki;
+mod report;
+mod scenario;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use time::OffsetDateTime;
+
+use super::{
+    failure::Exit,
+    serve::{self, Options},
+    terminal::Terminal,
+};
+use crate::{
+    clock::{Clock, SystemClock},
+    config::Config,
+    entropy::SystemEntropy,
+    operations::start::Changed,
+    server::{Ended, tls::DevCertificates},
+};
+
+/// Where and how.
+#[derive(Args, Debug)]
+pub struct Dev {
+    /// Directory of the deployment; made if missing, resumed if made by `privet dev`
+    #[arg(long, value_name = "DIR", default_value = ".privet-dev")]
+    dir: PathBuf,
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7443")]
+    listen: SocketAddr,
+    /// Exit after the scenario: 0 only if every step held
+    #[arg(long)]
+    once: bool,
+}
+
+/// Runs until the process is told to end, or through the scenario once.
+///
+/// # Errors
+/// A directory that is not ours, an address in use, or a server that can't start.
+pub async fn run(args: Dev, terminal: &Terminal) -> Result<Exit> {
+    let clock = SystemClock::start();
+    let now = OffsetDateTime::from_unix_timestamp(i64::try_from(clock.wall_secs())?)?;
+    let layout = layout::Layout::open(&args.dir, now, Arc::new(SystemEntropy::open()))?;
+    let listener = std::net::TcpListener::bind(args.listen)
+        .with_context(|| format!("{} can't be listened on; name another address with --listen", args.listen))?;
+    // The policy files of a development directory are there to be edited.
+    let options = Options { listener, policy_changed: Changed::Adopt, dev: DevCertificates::Accepted };
+    let running = serve::start(Config::load(&layout.config())?, options).await?;
+    layout.write_address(running.address())?;
+
+    let outcome = scenario::run(&args.dir).await?;
+    let report =
+        report::Report { dir: &args.dir, address: running.address(), resumed: layout.resumed, outcome: &outcome };
+    if terminal.json {
+        report.print_json();
+    } else {
+        report.print(terminal.colour_stdout());
+    }
+    let held = outcome.held();
+    if args.once {
+        return Ok(match running.shutdown().await? {
+            Ended::Fault => Exit::Unavailable,
+            Ended::Shutdown if held => Exit::Ok,
+            Ended::Shutdown => Exit::Refused,
+        });
+    }
+    match running.wait().await? {
+        Ended::Shutdown => Ok(Exit::Ok),
+        Ended::Fault => Ok(Exit::Unavailable),
+    }
+}

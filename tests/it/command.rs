@@ -1,0 +1,235 @@
+//! The `privet` command as its users run it: `dev`, `init`, `check-config`, `serve`, and clients that compose in a shell.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
+
+/// The command, without anything that the surroundings say.
+fn privet(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_privet"));
+    command.args(args);
+    for name in ["PRIVET_IDENTITY", "PRIVET_SERVER", "PRIVET_CA", "PRIVET_TENANT", "PRIVET_LOG"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    privet(args).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+#[test]
+fn dev_does_the_main_job_in_a_screenful_and_resumes() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path().join("dev");
+    let args = ["dev", "--dir", dir.to_str().unwrap(), "--listen", "127.0.0.1:0", "--once"];
+    for began in ["made", "resumed"] {
+        let output = run(&args);
+        let text = stdout(&output);
+        assert_eq!(code(&output), 0, "{text}{}", stderr(&output));
+        assert!(text.lines().count() <= 40 && text.contains(began), "{text}");
+        assert_eq!(text.matches('✓').count(), 6, "{text}");
+    }
+    for identity in [
+        "signup-service",
+        "billing-service",
+        "support-desk",
+        "privacy-officer",
+        "policy-admin",
+        "policy-approver",
+        "auditor",
+        "operator",
+    ] {
+        for file in ["cert.pem", "key.pem"] {
+            assert_eq!(mode(&dir.join("identities").join(identity).join(file)), 0o600);
+        }
+    }
+    assert_eq!((mode(&dir), mode(&dir.join("store")), mode(&dir.join("ca.pem"))), (0o700, 0o700, 0o600));
+    assert!(fs::read_to_string(dir.join("address")).unwrap().starts_with("127.0.0.1:"));
+
+    let served = run(&["serve", "--config", dir.join("privet.toml").to_str().unwrap()]);
+    assert_eq!(code(&served), 2);
+    assert!(stderr(&served).contains("privet dev"), "{}", stderr(&served));
+}
+
+#[test]
+fn dev_refuses_a_directory_that_is_not_its_own() {
+    let scratch = tempfile::tempdir().unwrap();
+    fs::write(scratch.path().join("thesis.txt"), "mine").unwrap();
+    let output = run(&["dev", "--dir", scratch.path().to_str().unwrap(), "--listen", "127.0.0.1:0", "--once"]);
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains("nothing in it was touched"), "{}", stderr(&output));
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1);
+}
+
+/// A `privet dev` that stays up.
+struct Dev {
+    child: Child,
+}
+
+impl Dev {
+    fn start(dir: &Path) -> Self {
+        let args = ["dev", "--dir", dir.to_str().unwrap(), "--listen", "127.0.0.1:0"];
+        let mut child = privet(&args).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.map_while(Result::ok).any(|line| line.contains("Ctrl-C")), "dev did not come up");
+        Self { child }
+    }
+
+    /// Asks it to end, as a service manager does.
+    fn terminate(mut self) -> i32 {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.child.wait().unwrap().code().unwrap()
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn commands_compose_in_a_shell_and_exit_as_documented() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path().join("dev");
+    let dev = Dev::start(&dir);
+    let call = |name: &str, input: &[u8], args: &[&str]| {
+        let identity = dir.join("identities").join(name);
+        let mut child = privet(args)
+            .env("PRIVET_IDENTITY", identity)
+            .env("PRIVET_TENANT", "acme")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A command that refuses its arguments does not read its input.
+        let _ = child.stdin.take().unwrap().write_all(input);
+        child.wait_with_output().unwrap()
+    };
+    let email = ["--subject", "cust-42", "--class", "pii/account/email"];
+    let with = |command: &'static str, purpose: &'static str| [&[command, "--purpose", purpose], &email[..]].concat();
+
+    let sealed = call("signup-service", "zoë@mail.example".as_bytes(), &with("encrypt", "signup"));
+    assert_eq!(code(&sealed), 0, "{}", stderr(&sealed));
+    assert!(stdout(&sealed).starts_with("pv1_"));
+    let opened = call("support-desk", &sealed.stdout, &with("decrypt", "support-ticket"));
+    assert_eq!((code(&opened), stdout(&opened).as_str()), (0, "zoë@mail.example"), "{}", stderr(&opened));
+    let masked = call("support-desk", &sealed.stdout, &with("mask", "support-ticket"));
+    assert!(code(&masked) == 0 && stdout(&masked).contains('•') && !stdout(&masked).contains("mail"));
+
+    let denied = call("support-desk", &sealed.stdout, &with("decrypt", "signup"));
+    assert_eq!((code(&denied), stdout(&denied).as_str()), (1, ""));
+    assert!(stderr(&denied).contains("DENIED") && !stderr(&denied).contains("cust-42"), "{}", stderr(&denied));
+    let wrong = call("support-desk", b"pv1_AAAA", &with("decrypt", "support-ticket"));
+    assert_eq!(code(&wrong), 1, "{}", stderr(&wrong));
+    let value_in_argv = [&with("encrypt", "signup")[..], &["zoe@mail.example"]].concat();
+    let misplaced = call("signup-service", b"", &value_in_argv);
+    assert_eq!(code(&misplaced), 2);
+    assert!(!stderr(&misplaced).contains("zoe@"), "{}", stderr(&misplaced));
+    let unknown = call(
+        "signup-service",
+        b"x",
+        &["encrypt", "--purpose", "curiosity", "--subject", "c", "--class", "pii/account/email"],
+    );
+    assert_eq!(code(&unknown), 2);
+    assert!(stderr(&unknown).contains("purpose"), "{}", stderr(&unknown));
+    let check =
+        ["check", "--purpose", "support-ticket", "pii/account/email", "decrypt", "pii/billing/tax_id", "decrypt"];
+    assert_eq!(code(&call("support-desk", b"", &check)), 1);
+    assert_eq!(code(&call("support-desk", b"", &check[..5])), 0);
+
+    let listed = call("auditor", b"", &["audit", "list", "--limit", "3", "--json"]);
+    assert_eq!(code(&listed), 0, "{}", stderr(&listed));
+    let entries: Vec<serde_json::Value> =
+        stdout(&listed).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(entries.len(), 3);
+
+    let table = scratch.path().join("in.csv");
+    fs::write(&table, "id,email,note\nanna,anna@mail.example,\"a, b\"\nbert,,c\n").unwrap();
+    let (sealed, back) = (scratch.path().join("sealed.csv"), scratch.path().join("back.csv"));
+    let bulk = |name: &str, command: &str, purpose: &str, from: &Path, to: &Path| {
+        let (from, to) = (from.to_str().unwrap(), to.to_str().unwrap());
+        let map = "email=pii/account/email";
+        call(name, b"", &[command, "--csv", from, "--subject", "id", "--map", map, "--purpose", purpose, "--out", to])
+    };
+    assert_eq!(code(&bulk("signup-service", "encrypt", "signup", &table, &sealed)), 0);
+    assert!(!fs::read_to_string(&sealed).unwrap().contains("anna@"));
+    assert_eq!(code(&bulk("privacy-officer", "decrypt", "subject-request", &sealed, &back)), 0);
+    assert_eq!(fs::read(&back).unwrap(), fs::read(&table).unwrap());
+    assert_eq!(
+        code(&bulk("privacy-officer", "decrypt", "subject-request", &sealed, &back)),
+        2,
+        "nothing is overwritten"
+    );
+
+    let second = run(&["dev", "--dir", dir.to_str().unwrap(), "--listen", "127.0.0.1:0", "--once"]);
+    assert_eq!(code(&second), 3);
+    assert!(stderr(&second).contains("in use"), "{}", stderr(&second));
+
+    assert_eq!(dev.terminate(), 0);
+    std::thread::sleep(Duration::from_millis(50));
+    let nobody = call("auditor", b"", &["audit", "list"]);
+    assert_eq!(code(&nobody), 3, "{}", stderr(&nobody));
+}
+
+#[test]
+fn init_makes_what_serve_needs_and_check_config_says_what_is_missing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path().join("privet");
+    let (root, config) = (scratch.path().join("root"), dir.join("privet.toml"));
+    let init = ["init", "--dir", dir.to_str().unwrap(), "--root-dir", root.to_str().unwrap()];
+    let made = run(&init);
+    assert_eq!(code(&made), 0, "{}", stderr(&made));
+    assert_eq!(mode(&root.join("root-1.key")), 0o600);
+    assert_eq!(code(&run(&init)), 2, "nothing is overwritten");
+
+    let check = ["check-config", "--config", config.to_str().unwrap()];
+    let missing = run(&check);
+    assert_eq!(code(&missing), 1, "{}{}", stdout(&missing), stderr(&missing));
+    assert!(stdout(&missing).contains("✗ certificates") && stdout(&missing).contains(".pem can't be read"));
+
+    let ca = crate::support::pki::Ca::new("company CA");
+    let made = scratch.path().join("made");
+    fs::create_dir(&made).unwrap();
+    ca.server().write(&made);
+    fs::rename(made.join("cert.pem"), dir.join("server.pem")).unwrap();
+    fs::rename(made.join("key.pem"), dir.join("server-key.pem")).unwrap();
+    fs::write(dir.join("clients-ca.pem"), ca.pem()).unwrap();
+    let complete = run(&check);
+    assert_eq!(code(&complete), 0, "{}{}", stdout(&complete), stderr(&complete));
+
+    let policy = dir.join("policies/policy.csv");
+    let text = fs::read_to_string(&policy).unwrap();
+    fs::write(&policy, text.replacen(", encrypt, signup,", ", encrypts, signup,", 1)).unwrap();
+    let bad = run(&check);
+    assert_eq!(code(&bad), 1);
+    assert!(stdout(&bad).contains("policy.csv:"), "{}", stdout(&bad));
+    let served = run(&["serve", "--config", config.to_str().unwrap()]);
+    assert_eq!(code(&served), 2, "a server with a bad policy does not start");
+    assert!(stderr(&served).contains("policy.csv:"), "{}", stderr(&served));
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
