@@ -177,7 +177,7 @@ fn bytes_of(message: &impl Message) -> Bytes {
 }
 
 /// Messages as bytes.
-struct Raw;
+pub struct Raw;
 
 impl Codec for Raw {
     type Encode = Bytes;
