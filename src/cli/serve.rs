@@ -74,6 +74,21 @@ pub struct Options {
     pub dev: DevCertificates,
 }
 
+/// What comes from outside the program and a test may want to see or to steer.
+pub struct Machine {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness, for keys and nonces.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Machine {
+    /// The machine that the program runs on.
+    pub fn this() -> Self {
+        Self { clock: Arc::new(SystemClock::start()), entropy: Arc::new(SystemEntropy::open()) }
+    }
+}
+
 /// A server that listens.
 #[derive(Debug)]
 pub struct Running {
@@ -88,15 +103,21 @@ pub struct Running {
 /// # Errors
 /// Whatever keeps it from starting, with what to do about it. Nothing listens then.
 pub async fn start(config: Config, options: Options) -> Result<Running> {
+    start_on(Machine::this(), config, options).await
+}
+
+/// The same, with time and randomness of the caller's choice.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_on(Machine { clock, entropy }: Machine, config: Config, options: Options) -> Result<Running> {
     if config.dev && options.dev == DevCertificates::Refused {
         bail!("this configuration was made by `privet dev`; `serve` wants one made by `privet init`");
     }
     let config = Arc::new(config);
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     if clock.wall_secs() < CLOCK_SECS_MIN {
         bail!("the machine's clock is years behind: set it right, since what expires goes by it");
     }
-    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::open());
 
     let tls = Arc::new(Tls::load(&config.tls, options.dev)?);
     let root = match config.root.kind {

@@ -4,7 +4,7 @@ use std::{collections::HashMap, fs, net::SocketAddr, path::Path, sync::Arc, time
 
 use hyper_util::rt::TokioIo;
 use privet::{
-    cli::serve::{self, Options, Running},
+    cli::serve::{self, Machine, Options, Running},
     config::Config,
     entropy::SystemEntropy,
     keyring::root::FileRoot,
@@ -246,10 +246,15 @@ pub async fn http(address: SocketAddr, request: &str) -> String {
 
 /// Starts a server on a directory that holds all that one needs.
 pub async fn run(dir: &Path) -> (Running, SocketAddr) {
+    run_on(Machine::this(), dir).await
+}
+
+/// The same, with time and randomness of the test's choice.
+pub async fn run_on(machine: Machine, dir: &Path) -> (Running, SocketAddr) {
     let config = Config::load(&dir.join("privet.toml")).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let options = Options { listener, policy_changed: Changed::Refuse, dev: DevCertificates::Refused };
-    let running = serve::start(config, options).await.unwrap();
+    let running = serve::start_on(machine, config, options).await.unwrap();
     let address = running.address();
     (running, address)
 }
