@@ -4,6 +4,7 @@
 //! through it, says what happened, and stays up.
 
 mod bulk;
+mod claim;
 mod customers;
 mod layout;
 mod pki;
@@ -60,7 +61,7 @@ pub async fn run(args: Dev, terminal: &Terminal) -> Result<Exit> {
 
     let outcome = scenario::run(&args.dir).await?;
     let report =
-        report::Report { dir: &args.dir, address: running.address(), resumed: layout.resumed, outcome: &outcome };
+        report::Report { dir: &args.dir, address: running.address(), resumed: layout.resumed(), outcome: &outcome };
     if terminal.json {
         report.print_json();
     } else {
