@@ -96,16 +96,34 @@ impl Layout {
         for (name, text) in POLICIES {
             write_if_missing(&policies.join(name), text.as_bytes())?;
         }
+        self.root(entropy)
+    }
+
+    /// Makes the root key, unless there is one or something that only the right one opens.
+    fn root(&self, entropy: Arc<dyn Entropy>) -> Result<()> {
         let root = self.dir.join("root");
-        let has_root = root.exists() && fs::read_dir(&root)?.next().is_some();
-        if !has_root {
-            if self.dir.join("store").exists() {
+        let files = match fs::read_dir(&root) {
+            Ok(entries) => entries.count(),
+            Err(error) if error.kind() == ErrorKind::NotFound => 0,
+            Err(error) => return Err(error).with_context(|| root.display().to_string()),
+        };
+        if self.dir.join("store").exists() {
+            if files == 0 {
                 bail!(
                     "root/ is gone, and without it nothing in store/ can be opened: put it back, or remove the whole directory"
                 );
             }
-            FileRoot::create(&root, entropy)?;
+            // Whether it is the right one, the server finds out.
+            return Ok(());
         }
+        if files > 0 {
+            if FileRoot::open(&root, entropy.clone()).is_ok() {
+                return Ok(());
+            }
+            // Cut off while it was being written: it has wrapped nothing yet.
+            fs::remove_dir_all(&root).with_context(|| root.display().to_string())?;
+        }
+        FileRoot::create(&root, entropy)?;
         Ok(())
     }
 
@@ -338,6 +356,22 @@ mod tests {
         assert!(read(leaf) != renewed && read("cert.pem") == server);
         at(300);
         assert!(read("ca.pem") != ca && read("cert.pem") != server);
+    }
+
+    #[test]
+    fn a_root_key_that_was_cut_off_is_made_again_as_long_as_there_is_no_store() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = scratch.path().join("dev");
+        open(&dir).unwrap();
+        let key = dir.join("root/root-1.key");
+        let whole = fs::read(&key).unwrap();
+        fs::write(&key, &whole[..7]).unwrap();
+        open(&dir).unwrap();
+        assert!(fs::read(&key).unwrap().len() == 32 && fs::read(&key).unwrap() != whole);
+        fs::create_dir(dir.join("store")).unwrap();
+        fs::write(&key, &whole[..7]).unwrap();
+        open(&dir).unwrap();
+        assert_eq!(fs::read(&key).unwrap(), whole[..7], "left to the server to refuse");
     }
 
     #[test]
