@@ -118,7 +118,7 @@ impl Host {
     async fn run(self, terminal: &Terminal) -> anyhow::Result<Exit> {
         match self {
             Self::Dev(command) => dev::run(command, terminal).await,
-            Self::Init(command) => init::run(&command),
+            Self::Init(command) => init::run(&command, terminal),
             Self::CheckConfig(command) => check_config::run(&command, terminal),
             Self::Serve(command) => serve::run(command, terminal).await,
         }
