@@ -250,7 +250,9 @@ mod tests {
         fs::remove_file(deployment.file("server-key.pem")).unwrap();
         deployment.server("privet.acme.example", 15);
         deployment.mode("server-key.pem", 0o640);
-        says("can be read by others");
+        assert!(deployment.warnings().contains("open to its group"));
+        deployment.mode("server-key.pem", 0o604);
+        says("open to every user");
         fs::write(deployment.file("server-key.pem"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
         deployment.mode("server-key.pem", 0o600);
         says("must hold the private key");

@@ -1,6 +1,6 @@
 //! The server's certificate and key, and the CAs of its clients: readable, fitting, in time, and not for development.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, net::IpAddr, os::unix::fs::PermissionsExt, path::Path};
 
 use x509_parser::{
     certificate::X509Certificate, extensions::GeneralName, parse_x509_certificate, pem::Pem, time::ASN1Time,
@@ -24,10 +24,13 @@ pub(super) fn server(config: &Config, now: u64) -> Found {
     if let Err(error) = Tls::load(&own, dev(config)) {
         found.problems.push(format!("{:#}", anyhow::Error::from(error)));
     }
-    if let Ok(key) = fs::metadata(&config.tls.key)
-        && key.permissions().mode() & 0o077 != 0
-    {
-        found.problems.push(format!("{} can be read by others: chmod 600", config.tls.key.display()));
+    // A group may be how a deployment hands the key to the server.
+    let mode = fs::metadata(&config.tls.key).map_or(0, |key| key.permissions().mode());
+    let key = config.tls.key.display();
+    if mode & 0o007 != 0 {
+        found.problems.push(format!("{key} is open to every user of this machine: chmod 600"));
+    } else if mode & 0o070 != 0 {
+        found.warnings.push(format!("{key} is open to its group"));
     }
     // What can't be read is a problem already.
     let Some(leaf) = ders(&config.tls.cert).into_iter().next() else { return found };
@@ -114,14 +117,13 @@ fn term(certificate: &X509Certificate<'_>, now: u64) -> Term {
 /// The hosts that a certificate is for.
 fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
     let Ok(Some(names)) = certificate.subject_alternative_name() else { return Vec::new() };
-    let host = |name: &GeneralName<'_>| match name {
-        GeneralName::DNSName(name) => Some((*name).to_owned()),
-        GeneralName::IPAddress(bytes) => match bytes.len() {
-            4 => <[u8; 4]>::try_from(*bytes).ok().map(|ip| std::net::Ipv4Addr::from(ip).to_string()),
-            16 => <[u8; 16]>::try_from(*bytes).ok().map(|ip| std::net::Ipv6Addr::from(ip).to_string()),
-            _ => None,
-        },
-        _ => None,
+    let host = |name: &GeneralName<'_>| {
+        if let GeneralName::DNSName(name) = name {
+            return Some((*name).to_owned());
+        }
+        let GeneralName::IPAddress(bytes) = name else { return None };
+        let v4 = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
+        v4.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from)).ok().map(|ip| ip.to_string())
     };
     names.value.general_names.iter().filter_map(host).collect()
 }
