@@ -13,13 +13,18 @@
 //! The log holds no subject id, no value and no key. It names a subject by its alias only.
 
 pub mod block;
+pub mod checkpoint;
 pub mod entry;
 pub mod log;
+pub mod merkle;
+pub mod note;
+pub mod proof;
 pub mod reader;
 mod recent;
 pub mod record;
 pub mod release;
 pub mod tally;
+pub mod tiles;
 
 pub use log::{Basis, Effects, Log, Refused};
 pub use record::Record;

@@ -31,6 +31,7 @@ mod input;
 mod options;
 mod table;
 
+use crate::server::shutdown;
 use failure::{Exit, Failure};
 use terminal::Terminal;
 
@@ -49,24 +50,25 @@ pub struct Cli {
 }
 
 #[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 enum Command {
     #[command(flatten)]
-    Host(Host),
+    Server(Server),
     #[command(flatten)]
     Client(Client),
 }
 
-/// Commands that make, check or run a server on this machine.
+/// Commands that make, check or run a server.
 #[derive(Subcommand)]
-enum Host {
-    /// Bring up a whole deployment in one directory, run the main job on it, and stay up
+enum Server {
+    /// Bring up a whole deployment for trying things out, and show the main job on it
     Dev(dev::Dev),
-    /// Make a deployment's files for real use: root key, policy, configuration
+    /// Make the beginnings of a deployment for real use
     Init(init::Init),
-    /// Say what would keep a server from starting, and where it would talk to
-    CheckConfig(check_config::CheckConfig),
-    /// Run the server
+    /// Serve until told to end
     Serve(serve::Serve),
+    /// Say what would keep a server from starting, and whom it would talk to
+    CheckConfig(check_config::CheckConfig),
 }
 
 /// Commands that talk to a server.
@@ -101,7 +103,7 @@ impl Cli {
     pub async fn run(self) -> Exit {
         let terminal = Terminal::of_process(self.json, self.quiet);
         let done = match self.command {
-            Command::Host(command) => command.run(&terminal).await.map_err(Failure::on_host),
+            Command::Server(command) => command.run(&terminal).await.map_err(Failure::on_host),
             Command::Client(command) => command.run(&terminal).await,
         };
         done.unwrap_or_else(|failure| {
@@ -114,13 +116,15 @@ impl Cli {
     }
 }
 
-impl Host {
+impl Server {
     async fn run(self, terminal: &Terminal) -> anyhow::Result<Exit> {
+        // Not for clients: a process that can't be looked into can't open its own /dev/fd/…, e.g. for `--in <(…)`.
+        shutdown::harden()?;
         match self {
-            Self::Dev(command) => dev::run(command, terminal).await,
-            Self::Init(command) => init::run(&command, terminal),
-            Self::CheckConfig(command) => check_config::run(&command, terminal),
-            Self::Serve(command) => serve::run(command, terminal).await,
+            Self::Dev(args) => dev::run(args, terminal).await,
+            Self::Init(args) => init::run(&args, terminal),
+            Self::Serve(args) => serve::run(args, terminal).await,
+            Self::CheckConfig(args) => check_config::run(&args, terminal),
         }
     }
 }

@@ -29,11 +29,10 @@ pub enum Audit {
 /// List entries, newest first; reading is itself recorded
 #[derive(Args)]
 #[command(after_help = "\
+Examples:
   privet audit list --since 15m --verdict deny
   privet audit list --class pii/billing/tax_id --oldest-first --limit 0 --json > entries.jsonl")]
 pub struct List {
-    #[command(flatten)]
-    connection: Connection,
     /// Whose log (_system: the deployment's own)
     #[arg(long, env = "PRIVET_TENANT", value_parser = Tenant::parse_or_system)]
     tenant: Tenant,
@@ -70,6 +69,8 @@ pub struct List {
     /// Your own id for this request
     #[arg(long, value_name = "ID", value_parser = Reference::parse, default_value = "", hide_default_value = true)]
     request_id: Reference,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 impl Audit {

@@ -18,11 +18,10 @@ use crate::{
 /// Ask whether the policy allows something; exits 1 if it denies any of it
 #[derive(Args, Debug)]
 #[command(after_help = "\
+Examples:
   privet check pii/account/email decrypt pii/billing/tax_id decrypt --purpose invoicing
   privet check audit read --principal spiffe://acme.example/auditor")]
 pub struct Check {
-    #[command(flatten)]
-    connection: Connection,
     /// What to do with what: pairs of a class (or policy, audit, keys, subjects, tenants) and an action
     #[arg(required = true, num_args = 1.., value_name = "OBJECT ACTION")]
     items: Vec<String>,
@@ -41,6 +40,8 @@ pub struct Check {
     /// Your own id for this request
     #[arg(long, value_name = "ID", value_parser = Reference::parse, default_value = "", hide_default_value = true)]
     request_id: Reference,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 impl Check {

@@ -31,6 +31,8 @@ use crate::proto::v1::{
 /// The code of a request of which nothing is allowed.
 pub const PERMISSION_DENIED: tonic::Code = tonic::Code::PermissionDenied;
 
+#[cfg(test)]
+pub(super) mod fake;
 mod files;
 mod status;
 

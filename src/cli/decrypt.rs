@@ -25,26 +25,26 @@ The pv1_… text comes from standard input or --in FILE; the value goes to stand
   privet decrypt --csv in.csv --subject id --map email=pii/account/email --out out.csv --purpose invoicing
 A cell that can't be opened is left empty and reported, and the exit code is 1.")]
 pub struct Decrypt {
-    #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
-    header: Header,
-    #[command(flatten)]
-    fields: Fields,
     /// How values are shown
     #[arg(long, value_enum, default_value_t = Form::Plaintext)]
     form: Form,
+    #[command(flatten)]
+    fields: Fields,
+    #[command(flatten)]
+    header: Header,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// Show one field, or columns of a CSV file, in part only
 #[derive(Args)]
 pub struct Mask {
     #[command(flatten)]
-    connection: Connection,
+    fields: Fields,
     #[command(flatten)]
     header: Header,
     #[command(flatten)]
-    fields: Fields,
+    connection: Connection,
 }
 
 /// How an opened field is shown.

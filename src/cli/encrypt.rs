@@ -25,15 +25,15 @@ The value comes from standard input or --in FILE; the ciphertext goes to standar
   privet encrypt --csv in.csv --subject id --map email=pii/account/email --out out.csv --purpose signup
 A cell that can't be sealed is left empty and reported, and the exit code is 1.")]
 pub struct Encrypt {
-    #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
-    header: Header,
-    #[command(flatten)]
-    fields: Fields,
     /// Print the value's blind index too, as a second line in hexadecimal
     #[arg(long, conflicts_with = "csv")]
     index: bool,
+    #[command(flatten)]
+    fields: Fields,
+    #[command(flatten)]
+    header: Header,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 impl Encrypt {

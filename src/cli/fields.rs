@@ -18,7 +18,7 @@ pub struct Fields {
     /// Class of the field, e.g. pii/account/email
     #[arg(long, value_parser = Class::parse, required_unless_present = "csv")]
     class: Option<Class>,
-    /// Id of the customer, which other users of this machine may see; with --csv, the column that holds it
+    /// Id of the customer, visible to other users of this machine; with --csv, its column
     #[arg(long, value_name = "ID|COLUMN", required_unless_present = "subject_file")]
     subject: Option<String>,
     /// File that holds the id of the customer

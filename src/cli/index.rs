@@ -23,16 +23,16 @@ use crate::{
 The value comes from standard input or --in FILE; the index goes to standard output in hexadecimal:
   printf %s anna@example.com | privet index --class pii/account/email --purpose support-ticket")]
 pub struct Index {
-    #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
-    header: Header,
     /// Class of the value, e.g. pii/account/email
     #[arg(long, value_parser = Class::parse)]
     class: Class,
     /// File to read instead of standard input
     #[arg(long = "in", value_name = "FILE")]
     input: Option<PathBuf>,
+    #[command(flatten)]
+    header: Header,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 impl Index {

@@ -1,1 +1,95 @@
+//! What the command line accepts.
 
+use clap::CommandFactory;
+
+use super::*;
+
+fn parse(args: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(format!("privet {args}").split_whitespace())
+}
+
+const SEAL: &str = "encrypt --identity d --tenant acme --purpose signup";
+
+#[test]
+fn the_declaration_holds_together() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn one_field_or_a_file_is_asked_for_in_full_and_never_both() {
+    for good in [
+        "--class pii/account/email --subject c1",
+        "--class pii/account/email --subject-file f --in v --context 00ff --index --json -q",
+        "--csv i --subject id --map email=pii/account/email,name=pii/account/name --out o --force --batch 1000",
+        "--csv - --subject id --map email=pii/account/email --map name=pii/account/name --out -",
+    ] {
+        assert!(parse(&format!("{SEAL} {good}")).is_ok(), "{good}");
+    }
+    for bad in [
+        "",
+        "--class pii/account/email",
+        "--subject c1",
+        "--class email --subject c1",
+        "--class pii/account/email --subject c1 --subject-file f",
+        "--class pii/account/email --subject c1 anna@example.com",
+        "--class pii/account/email --subject c1 --map a=pii/account/email",
+        "--class pii/account/email --subject c1 --out o",
+        "--csv i --subject id --out o",
+        "--csv i --subject id --map email=pii/account/email",
+        "--csv i --map email=pii/account/email --out o",
+        "--csv i --subject-file f --map email=pii/account/email --out o",
+        "--csv i --subject id --map email=pii/account/email --out o --class pii/account/email --in v",
+        "--csv i --subject id --map email=pii/account/email --out o --index",
+        "--csv i --subject id --map email=pii/account/email --out o --context 00",
+        "--csv i --subject id --map email --out o",
+        "--csv i --subject id --map email=pii/account/email --out o --batch 0",
+        "--csv i --subject id --map email=pii/account/email --out o --batch 1001",
+    ] {
+        assert!(parse(&format!("{SEAL} {bad}")).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn ids_are_checked_before_anything_is_sent() {
+    for bad in [
+        "--tenant ACME",
+        "--tenant _system",
+        "--purpose Signup",
+        "--reference a_b c",
+        "--actor role:admin",
+        "--server h",
+    ] {
+        let line = format!("index --identity d --tenant acme --purpose signup --class pii/account/email {bad}");
+        assert!(parse(&line).is_err(), "{bad}");
+    }
+    assert!(parse("audit list --identity d --tenant _system --since 15m --limit 0").is_ok());
+    for bad in ["--since yesterday", "--operation seal", "--verdict maybe", "--page-size 0", "--page-size 1001"] {
+        assert!(parse(&format!("audit list --identity d --tenant acme {bad}")).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_value_among_the_arguments_is_not_repeated() {
+    let error = parse(&format!("{SEAL} --class pii/account/email --subject c1 anna@example.com")).err().unwrap();
+    let failure = misplaced_value(&error).unwrap();
+    assert!(!failure.for_people(false).contains("anna") && failure.exit() == Exit::Usage);
+    // An unknown option is named as usual.
+    assert!(misplaced_value(&parse(&format!("{SEAL} --clas x")).err().unwrap()).is_none());
+}
+
+#[test]
+fn help_is_no_fault_and_nonsense_is() {
+    let exit = |args: &str| Cli::from_args(format!("privet {args}").split_whitespace().map(Into::into)).err();
+    assert_eq!(exit("--version"), Some(Exit::Ok));
+    assert_eq!(exit("encrypt --nonsense"), Some(Exit::Usage));
+    assert_eq!(exit("nonsense"), Some(Exit::Usage));
+}
+
+#[test]
+fn help_fits_in_100_columns() {
+    for mut command in Cli::command().get_subcommands().cloned().chain([Cli::command()]) {
+        let help = command.render_long_help().to_string();
+        let long: Vec<_> = help.lines().filter(|line| line.chars().count() > 110).collect();
+        assert!(long.is_empty(), "{long:#?}");
+    }
+}

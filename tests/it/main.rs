@@ -12,9 +12,11 @@
 )]
 
 mod command;
+mod hostile;
 mod log;
 mod server;
 mod service;
 mod store;
 #[path = "../support/support.rs"]
 mod support;
+mod tlog;

@@ -17,7 +17,11 @@ use privet::{
 };
 use rustls::ClientConfig;
 use tempfile::TempDir;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
@@ -45,6 +49,8 @@ pub struct Setup {
     pub policy: String,
     /// More lines of `privet.toml`.
     pub config: String,
+    /// Where the metrics are served, if anywhere.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// A directory with all that a server needs, and the server.
@@ -212,7 +218,29 @@ pub async fn connect(address: SocketAddr, config: ClientConfig) -> Result<Channe
     Endpoint::from_static("http://localhost").timeout(Duration::from_secs(60)).connect_with_connector(connector).await
 }
 
-async fn run(dir: &Path) -> (Running, SocketAddr) {
+/// A loopback address that nobody listens on just now.
+pub fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// What the metrics listener at this address says.
+pub async fn metrics(address: SocketAddr) -> String {
+    let text = http(address, "GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    text
+}
+
+/// One HTTP/1 exchange without TLS.
+pub async fn http(address: SocketAddr, request: &str) -> String {
+    let mut tcp = TcpStream::connect(address).await.unwrap();
+    tcp.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    timeout(Duration::from_secs(10), tcp.read_to_string(&mut text)).await.unwrap().unwrap();
+    text
+}
+
+/// Starts a server on a directory that holds all that one needs.
+pub async fn run(dir: &Path) -> (Running, SocketAddr) {
     let config = Config::load(&dir.join("privet.toml")).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let options = Options { listener, policy_changed: Changed::Refuse, dev: DevCertificates::Refused };
@@ -245,6 +273,7 @@ pub fn write_files(dir: &Path, ca: &Ca, setup: &Setup) {
         r#"
 [server]
 drain_secs_max = 2
+{}
 [tls]
 cert = "cert.pem"
 key = "key.pem"
@@ -269,6 +298,7 @@ dir = "policies"
 origin = "test.example/log"
 {}
 "#,
+        setup.metrics.map(|address| format!("metrics_listen = \"{address}\"")).unwrap_or_default(),
         setup.config
     );
     fs::write(dir.join("privet.toml"), config).unwrap();

@@ -1,6 +1,6 @@
 //! One entry of the access log, for people and for machines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use comfy_table::ColumnConstraint::{self, Absolute, LowerBoundary};
 use comfy_table::Width::Fixed;
@@ -45,7 +45,7 @@ pub(super) fn human(entries: &[AuditEntry], names: &mut Names, first: bool, term
             cell(&entry.index.to_string()),
             cell(&entry.time.as_ref().map(short_time).unwrap_or_default()),
             cell(names.short(&entry.principal)),
-            cell(&operation(entry.operation())),
+            cell(short_operation(entry.operation()).unwrap_or(&operation(entry.operation()))),
             cell(if entry.purpose.is_empty() { "–" } else { &entry.purpose }),
             match verdict {
                 Verdict::Allow => table::verdict("allow", true),
@@ -100,10 +100,13 @@ pub(super) fn machine(entry: &AuditEntry) -> Value {
     })
 }
 
-/// Finds an operation by its name in lower case, with dashes.
+/// Finds an operation by its name in lower case, with dashes, or as the table shortens it.
 pub(super) fn operation_named(name: &str) -> Result<Operation, String> {
+    if let Some((operation, _)) = SHORT.into_iter().find(|(_, short)| *short == name) {
+        return Ok(operation);
+    }
     let found = named(name, "OPERATION_", Operation::from_str_name).filter(|o| *o != Operation::Unspecified);
-    found.ok_or_else(|| "must be an operation, e.g. encrypt, decrypt, compute-index, check, list-entries".to_owned())
+    found.ok_or_else(|| "must be an operation, e.g. encrypt, decrypt, index, check, list".to_owned())
 }
 
 /// Finds a verdict by its name in lower case.
@@ -115,6 +118,10 @@ pub(super) fn verdict_named(name: &str) -> Result<Verdict, String> {
 fn named<T>(name: &str, prefix: &str, find: fn(&str) -> Option<T>) -> Option<T> {
     let known = name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
     known.then(|| find(&format!("{prefix}{}", name.to_ascii_uppercase().replace('-', "_")))).flatten()
+}
+
+fn short_operation(operation: Operation) -> Option<&'static str> {
+    SHORT.into_iter().find_map(|(long, short)| (long == operation).then_some(short))
 }
 
 fn operation(operation: Operation) -> String {
@@ -146,40 +153,54 @@ fn what(entry: &AuditEntry) -> String {
     if parts.is_empty() { "–".to_owned() } else { parts.join(", ") }
 }
 
-/// Each target, or with many of them how many fields of how many classes ended how.
+/// Each target, or with many of them how many fields ended how.
 fn targets(targets: &[AuditTarget]) -> Vec<String> {
     if targets.len() <= TARGETS_MAX {
-        let one = |target: &AuditTarget| {
-            let object = target.object.strip_prefix("pii/").unwrap_or(&target.object);
-            let times = if target.count > 1 { format!("×{} ", number(target.count.into())) } else { String::new() };
-            let action = if target.action.is_empty() { String::new() } else { format!("{} ", target.action) };
-            format!("{object} {action}{times}{}", outcome(target.outcome()))
-        };
-        return targets.iter().map(one).collect();
+        return targets.iter().map(target).collect();
     }
-    let mut ends: BTreeMap<i32, (u64, u64)> = BTreeMap::new();
+    let mut ends: BTreeMap<i32, u64> = BTreeMap::new();
     for target in targets {
-        let (fields, classes) = ends.entry(target.outcome).or_default();
+        let fields = ends.entry(target.outcome).or_default();
         *fields = fields.saturating_add(target.count.into());
-        *classes = classes.saturating_add(1);
     }
-    let end = |(end, (fields, classes)): (i32, (u64, u64))| {
-        let end = outcome(Outcome::try_from(end).unwrap_or_default());
-        format!("{} of {classes} classes {end}", number(fields))
+    let end = |(end, fields): (i32, u64)| {
+        format!("{} {}", number(fields), outcome(Outcome::try_from(end).unwrap_or_default()))
     };
-    ends.into_iter().map(end).collect()
+    let ends: Vec<_> = ends.into_iter().map(end).collect();
+    let objects: BTreeSet<_> = targets.iter().map(|target| &target.object).collect();
+    vec![format!("{} ({} classes)", ends.join(", "), objects.len())]
 }
 
-const TARGETS_MAX: usize = 2;
+fn target(target: &AuditTarget) -> String {
+    let object = target.object.strip_prefix("pii/").unwrap_or(&target.object);
+    let times = if target.count > 1 { format!("×{} ", number(target.count.into())) } else { String::new() };
+    // Where something was done, that says which action it took.
+    let action = match target.outcome() {
+        Outcome::Sealed | Outcome::Opened | Outcome::Masked | Outcome::Indexed | Outcome::SealedAndIndexed => "",
+        Outcome::Unspecified
+        | Outcome::Allowed
+        | Outcome::Denied
+        | Outcome::InvalidCiphertext
+        | Outcome::SubjectErased
+        | Outcome::UnknownSubject
+        | Outcome::InvalidValue
+        | Outcome::OverBudget => &target.action,
+    };
+    let space = if action.is_empty() { "" } else { " " };
+    format!("{object} {times}{action}{space}{}", outcome(target.outcome()))
+}
+
+const SHORT: [(Operation, &str); 2] = [(Operation::ComputeIndex, "index"), (Operation::ListEntries, "list")];
+const TARGETS_MAX: usize = 1;
 /// 100 columns in all, each with two blanks behind it; the last takes what a wider terminal has to give.
 const CONSTRAINTS: [ColumnConstraint; 7] = [
     Absolute(Fixed(9)),
     Absolute(Fixed(16)),
     Absolute(Fixed(17)),
     Absolute(Fixed(11)),
-    Absolute(Fixed(14)),
+    Absolute(Fixed(16)),
     Absolute(Fixed(9)),
-    LowerBoundary(Fixed(24)),
+    LowerBoundary(Fixed(22)),
 ];
 
 #[cfg(test)]
@@ -240,11 +261,14 @@ mod tests {
     #[test]
     fn many_targets_are_summed_up_by_outcome() {
         let mut entry = entry(1, "", vec![target("pii/account/email", Outcome::Opened, 1)]);
+        entry.targets[0].action = "decrypt".into();
         assert_eq!(what(&entry), "account/email opened");
+        entry.targets[0].outcome = Outcome::Denied.into();
+        assert_eq!(what(&entry), "account/email decrypt denied");
         entry.targets = ["a", "b", "c"].map(|n| target(n, Outcome::Sealed, 500)).to_vec();
         entry.targets.push(target("d", Outcome::Denied, 2));
         entry.count = 12;
-        assert_eq!(what(&entry), "1,500 of 3 classes sealed, 2 of 1 classes denied, 12 times");
+        assert_eq!(what(&entry), "1,500 sealed, 2 denied (4 classes), 12 times");
     }
 
     #[test]
@@ -266,6 +290,8 @@ mod tests {
         for n in 1..=9 {
             let operation_ = Operation::try_from(n).unwrap();
             assert_eq!(operation_named(&operation(operation_)), Ok(operation_));
+            let shown = short_operation(operation_).map_or(operation(operation_), str::to_owned);
+            assert_eq!(operation_named(&shown), Ok(operation_));
         }
         assert_eq!(verdict_named("deny"), Ok(Verdict::Deny));
         for bad in ["", "unspecified", "Decrypt", "operation-decrypt", "list_entries"] {

@@ -3,10 +3,7 @@
 use std::str::FromStr;
 
 use prost_types::Timestamp;
-use time::{
-    Date, OffsetDateTime,
-    format_description::well_known::{Iso8601, Rfc3339},
-};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// A point in time, or how long ago it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,13 +38,9 @@ impl FromStr for When {
         if let Some(secs) = secs(text) {
             return Ok(Self::SecsAgo(secs));
         }
-        let time = match OffsetDateTime::parse(text, &Rfc3339) {
-            Ok(time) => time,
-            Err(_) if text.len() == "2026-11-23".len() => {
-                Date::parse(text, &Iso8601::DATE).map_err(|_| NoTime)?.midnight().assume_utc()
-            }
-            Err(_) => return Err(NoTime),
-        };
+        let time = OffsetDateTime::parse(text, &Rfc3339)
+            .or_else(|_| OffsetDateTime::parse(&format!("{text}T00:00:00Z"), &Rfc3339))
+            .map_err(|_| NoTime)?;
         let nanos = i32::try_from(time.nanosecond()).map_err(|_| NoTime)?;
         Ok(Self::At(Timestamp { seconds: time.unix_timestamp(), nanos }))
     }

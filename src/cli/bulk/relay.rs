@@ -82,7 +82,7 @@ async fn settle(
         match failure.exit() {
             Exit::Usage => {
                 if !take_out(batch, failure.broken()) {
-                    return Err(failure);
+                    return Err(with_column(failure, batch, columns));
                 }
                 if !batch.is_waiting() {
                     return Ok(());
@@ -107,22 +107,17 @@ async fn settle(
 /// Takes the cells out that break a rule. Says whether there were any: if not, it is the request that is wrong.
 fn take_out(batch: &mut Batch, violations: &[Violation]) -> bool {
     let mut taken = false;
-    for Violation { field, rule } in violations {
-        let Some((place, part)) = field.strip_prefix("fields[").and_then(|rest| rest.split_once("].")) else {
+    for violation in violations {
+        let Some((place, part)) = place(violation) else { continue };
+        // A limit on length is one on each longer cell of the same column. An unknown class is so in each row.
+        let Some((column, length)) = (match (part, batch.waiting().nth(place)) {
+            ("plaintext" | "ciphertext", Some(cell)) => Some((cell.column, cell.payload.len())),
+            ("subject", Some(cell)) => Some((cell.column, usize::MAX)),
+            _ => None,
+        }) else {
             continue;
         };
-        let Some(place) = place.parse::<usize>().ok() else { continue };
-        let fault = Fault { reason: "INVALID_ARGUMENT".into(), message: rule.clone().into() };
-        // A limit on length is one on each longer cell of the same column.
-        let broken: Option<(usize, usize, usize)> = match part {
-            "plaintext" | "ciphertext" => {
-                batch.waiting().nth(place).map(|cell| (cell.column, cell.payload.len(), place))
-            }
-            "subject" | "context" => batch.waiting().nth(place).map(|cell| (cell.column, usize::MAX, place)),
-            // An unknown class is so in each row.
-            _ => None,
-        };
-        let Some((column, length, place)) = broken else { continue };
+        let fault = Fault { reason: "INVALID_ARGUMENT".into(), message: violation.rule.clone().into() };
         let breaks =
             |(at, cell): &(usize, &mut Cell)| *at == place || (cell.column == column && cell.payload.len() >= length);
         for (_, cell) in batch.waiting().enumerate().filter(breaks) {
@@ -131,6 +126,21 @@ fn take_out(batch: &mut Batch, violations: &[Violation]) -> bool {
         }
     }
     taken
+}
+
+/// Says which column a request is refused for, if it is for one.
+fn with_column(failure: Failure, batch: &mut Batch, columns: &Columns) -> Failure {
+    let cell = failure.broken().iter().find_map(place).and_then(|(place, _)| batch.waiting().nth(place));
+    match cell.and_then(|cell| columns.mapped.get(cell.column)) {
+        Some(column) => failure.hint(format!("this is about --map {}={}", column.name, column.class)),
+        None => failure,
+    }
+}
+
+/// Which of the waiting cells a violation is about, and which part of it.
+fn place(violation: &Violation) -> Option<(usize, &str)> {
+    let (place, part) = violation.field.strip_prefix("fields[")?.split_once("].")?;
+    Some((place.parse().ok()?, part))
 }
 
 impl Totals {
@@ -149,4 +159,4 @@ impl Totals {
 }
 
 /// How long to wait before each further attempt.
-const PAUSES_MILLIS: [u64; 3] = [200, 1_000, 5_000];
+const PAUSES_MILLIS: [u64; 3] = if cfg!(test) { [1, 1, 1] } else { [200, 1_000, 5_000] };

@@ -29,7 +29,7 @@ use privet::{
 };
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt},
     net::{TcpListener, TcpStream},
     sync::{Notify, oneshot},
     task::JoinHandle,
@@ -43,7 +43,10 @@ use tonic::{
 };
 use tonic_health::server::health_reporter;
 
-use crate::support::pki::{Ca, Leaf};
+use crate::support::{
+    deployment,
+    pki::{Ca, Leaf},
+};
 
 pub const BILLING: &str = "spiffe://acme.example/billing";
 
@@ -174,9 +177,7 @@ impl Harness {
 
     /// The metrics' text.
     pub async fn metrics(&self) -> String {
-        let text = http(self.metrics_address, "GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
-        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
-        text
+        deployment::metrics(self.metrics_address).await
     }
 
     /// Waits until the metrics have a line.
@@ -204,15 +205,6 @@ pub async fn ask(client: &Client, purpose: &str) -> Result<CheckResponse, Status
 pub async fn ask_with(client: &Client, purpose: &str, bytes: usize) -> Result<CheckResponse, Status> {
     let request = CheckRequest { purpose: purpose.into(), reference: "x".repeat(bytes), ..CheckRequest::default() };
     timeout(LONG, client.clone().check(request)).await.expect("an answer").map(Response::into_inner)
-}
-
-/// One HTTP/1 exchange without TLS.
-pub async fn http(address: SocketAddr, request: &str) -> String {
-    let mut tcp = TcpStream::connect(address).await.unwrap();
-    tcp.write_all(request.as_bytes()).await.unwrap();
-    let mut text = String::new();
-    timeout(LONG, tcp.read_to_string(&mut text)).await.unwrap().unwrap();
-    text
 }
 
 /// Reads until the server closes; fails if it does not.

@@ -12,7 +12,8 @@ use tokio::time::{sleep, timeout};
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
-use super::harness::{Harness, LONG, ask, ask_with, http as http1};
+use super::harness::{Harness, LONG, ask, ask_with};
+use crate::support::deployment::http as http1;
 
 #[tokio::test]
 async fn an_oversize_message_is_refused_by_its_limit() {

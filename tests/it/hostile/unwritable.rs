@@ -1,0 +1,118 @@
+//! A log that can't be written: no answer, no health, an end with a fault – and everything acknowledged before is there.
+
+use std::{error::Error as _, fs, path::PathBuf, time::Duration};
+
+use privet::{proto::v1, server::Ended};
+use tokio::time::timeout;
+use tonic::{Code, Status};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_types::StatusExt;
+
+use super::{
+    left::Left,
+    load::{EMAIL, Load, opening},
+    site::{Node, Site},
+};
+use crate::support::{
+    deployment::{decrypt, encrypt, to_decrypt, to_encrypt},
+    shim,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_disk_that_fails_to_sync_ends_the_server() {
+    fail("sync EIO").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_full_disk_ends_the_server() {
+    fail("write ENOSPC").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_disk_that_turns_read_only_ends_the_server() {
+    fail("all EROFS").await;
+}
+
+async fn fail(fault: &str) {
+    let site = Site::new();
+    let (node, trigger) = boot(&site);
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(node.client(&site, "tester").await);
+    }
+    let tester = &clients[0];
+    let known = tester.seal("acme", "anna", EMAIL, b"anna@mail.example", b"").await;
+    let mut health = HealthClient::new(tester.channel.clone())
+        .watch(HealthCheckRequest { service: String::new() })
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(health.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+
+    let load = Load::start(&clients, 32, 3);
+    while load.acknowledged_so_far() < 50 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    fs::write(trigger.with_extension("new"), fault).unwrap();
+    fs::rename(trigger.with_extension("new"), &trigger).unwrap();
+
+    // What was under way when the disk failed.
+    let (acknowledged, failures) = load.end().await;
+    assert!(failures.iter().any(is_refused_for_the_log), "{failures:?}");
+    assert!(failures.iter().all(|status| is_refused_for_the_log(status) || is_hung_up(status)), "{failures:?}");
+    // What comes after gets no answer either, whatever it asks for.
+    for status in [
+        tester.encryption().encrypt(encrypt("acme", vec![to_encrypt("late", EMAIL, "late@mail.example")])).await.err(),
+        tester.encryption().decrypt(decrypt("acme", vec![to_decrypt("anna", EMAIL, &known)])).await.err(),
+        tester.authorization().check(check()).await.err(),
+        tester.audit().list_entries(v1::ListEntriesRequest { tenant: "acme".into(), ..Default::default() }).await.err(),
+    ] {
+        let status = status.expect("nothing is answered without its record");
+        assert!(is_refused_for_the_log(&status) || is_hung_up(&status), "{status:?}");
+    }
+    let told = timeout(Duration::from_secs(5), health.message()).await.expect("who watches is told");
+    assert_eq!(told.unwrap().unwrap().status(), ServingStatus::NotServing);
+    assert_eq!(node.ended(Duration::from_secs(15)), Ended::Fault);
+
+    let left = Left::read(&site.store()).await.unwrap();
+    assert_eq!(left.lost(&acknowledged).len(), 0, "of {} acknowledged", acknowledged.len());
+    assert_eq!(left.sealed_aliases().len(), left.subjects, "no key without its entry");
+    let node = site.boot(&[]);
+    let tester = node.client(&site, "tester").await;
+    assert_eq!(opening(&tester, &acknowledged).await, acknowledged.len());
+    let late = tester.encryption().decrypt(decrypt("acme", vec![to_decrypt("late", EMAIL, &known)])).await.unwrap();
+    let v1::decrypted_field::Result::Error(error) = late.into_inner().fields.remove(0).result.unwrap() else {
+        panic!()
+    };
+    assert_eq!(error.reason(), v1::Reason::UnknownSubject, "nothing was made for what was refused after the fault");
+    node.kill();
+}
+
+/// Serves on a disk that fails once the file whose path is given is there.
+fn boot(site: &Site) -> (Node, PathBuf) {
+    let trigger = site.dir.path().join("fault");
+    // A first start makes the store, so that its path is what the shim compares.
+    site.boot(&[]).kill();
+    let store = fs::canonicalize(site.store()).unwrap();
+    let node = site.boot(&[
+        ("LD_PRELOAD", shim::compile("fault").as_os_str()),
+        ("PRIVET_FAULT_DIR", store.as_os_str()),
+        ("PRIVET_FAULT_TRIGGER", trigger.as_os_str()),
+    ]);
+    (node, trigger)
+}
+
+fn check() -> v1::CheckRequest {
+    let items = vec![v1::CheckItem { object: EMAIL.into(), action: "decrypt".into() }];
+    v1::CheckRequest { tenant: "acme".into(), purpose: "signup".into(), items, ..Default::default() }
+}
+
+fn is_refused_for_the_log(status: &Status) -> bool {
+    let reason = status.get_error_details().error_info().map(|info| info.reason.clone());
+    status.code() == Code::Unavailable && reason.as_deref() == Some("LOG_UNAVAILABLE")
+}
+
+/// The connection was closed, so no answer came: the error is the client's own.
+fn is_hung_up(status: &Status) -> bool {
+    status.source().is_some_and(|source| source.is::<tonic::transport::Error>())
+}
