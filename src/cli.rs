@@ -119,7 +119,7 @@ impl Server {
     async fn run(self, terminal: &Terminal) -> anyhow::Result<Exit> {
         match self {
             Self::Dev(args) => dev::run(args, terminal).await,
-            Self::Init(args) => init::run(&args),
+            Self::Init(args) => init::run(&args, terminal),
             Self::Serve(args) => serve::run(args, terminal).await,
             Self::CheckConfig(args) => check_config::run(&args, terminal),
         }

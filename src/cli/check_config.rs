@@ -1,22 +1,28 @@
-//! `privet check-config`: everything that would keep a server from starting, said before it is started – and every place that
-//! it would talk to.
+//! `privet check-config`: everything that would keep a server from starting or its clients from reaching it, said before it
+//! is started – and every place that it would talk to.
+//!
+//! Only looks: makes nothing, changes nothing, and can run beside a server that uses the same files.
 
-use std::{fs, path::PathBuf};
+mod certificates;
+mod found;
+mod places;
+mod policy;
 
-use anyhow::{Result, bail};
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
-use x509_parser::{parse_x509_certificate, pem::Pem};
 
-use super::{failure::Exit, terminal::Terminal};
+use super::{
+    failure::Exit,
+    terminal::{Terminal, printable_lines},
+};
 use crate::{
     clock::{Clock, SystemClock},
-    config::{Config, RootKind},
-    entropy::SystemEntropy,
-    keyring::root::FileRoot,
-    policy::{Snapshot, Sources},
-    server::tls::{DevCertificates, Tls},
+    config::Config,
 };
+use found::Found;
 
 /// Which configuration.
 #[derive(Args, Debug)]
@@ -31,108 +37,312 @@ pub struct CheckConfig {
 struct Check {
     what: &'static str,
     holds: bool,
-    /// What was found, or what is wrong with it.
-    found: String,
+    #[serde(flatten)]
+    found: Found,
 }
 
 /// Looks at everything; refused if something does not hold.
 ///
 /// # Errors
-/// A configuration that can't be read at all.
+/// None: whatever is wrong is said.
 pub fn run(args: &CheckConfig, terminal: &Terminal) -> Result<Exit> {
-    let config = Config::load(&args.config)?;
     let now = SystemClock::start().wall_secs();
-    let checks = [
-        check("configuration", usable(&config)),
-        check("certificates", certificates(&config, now)),
-        check("root key", root(&config)),
-        check("store", store(&config)),
-        check("policy", policy(&config, now)),
-        check("listens on", Ok(listeners(&config))),
-        check("talks to", Ok("nothing outside this machine: root, store and policy are local files".to_owned())),
-    ];
+    let checks = look(&args.config, now);
     let holds = checks.iter().all(|check| check.holds);
     if terminal.json {
         println!("{}", serde_json::json!({ "holds": holds, "checks": checks }));
     } else {
-        for Check { what, holds, found } in &checks {
-            let mark = if *holds { "✓" } else { "✗" };
-            let found = found.replace('\n', "\n                 ");
-            println!(" {mark} {what:<13} {found}");
-        }
+        print!("{}", text(&checks, terminal.colour_stdout()));
     }
     Ok(if holds { Exit::Ok } else { Exit::Refused })
 }
 
-fn check(what: &'static str, found: Result<String>) -> Check {
-    match found {
-        Ok(found) => Check { what, holds: true, found },
-        Err(error) => Check { what, holds: false, found: format!("{error:#}") },
-    }
+fn look(file: &Path, now: u64) -> Vec<Check> {
+    let config = match Config::load(file) {
+        Ok(config) => config,
+        // What the rest would say depends on it.
+        Err(error) => return vec![check("configuration", Found::problem(format!("{:#}", anyhow::Error::from(error))))],
+    };
+    vec![
+        check("configuration", usable(&config)),
+        check("server", certificates::server(&config, now)),
+        check("client CAs", certificates::client_cas(&config, now)),
+        check("root key", places::root(&config)),
+        check("store", places::store(&config)),
+        check("policy", policy::check(&config, now)),
+        check("listens on", Found::well(listeners(&config))),
+        check("talks to", Found::well(outside(&config))),
+    ]
 }
 
-fn usable(config: &Config) -> Result<String> {
-    if config.dev {
-        bail!("made by `privet dev`; `privet serve` refuses it");
-    }
+fn check(what: &'static str, found: Found) -> Check {
+    Check { what, holds: found.holds(), found }
+}
+
+fn usable(config: &Config) -> Found {
     let tenants: Vec<_> = config.tenant.iter().map(|tenant| tenant.id.as_str()).collect();
-    Ok(format!("log {}, tenants {}", config.log.origin, tenants.join(", ")))
-}
-
-fn certificates(config: &Config, now: u64) -> Result<String> {
-    let dev = if config.dev { DevCertificates::Accepted } else { DevCertificates::Refused };
-    Tls::load(&config.tls, dev)?;
-    let pem = fs::read(&config.tls.cert)?;
-    let Some(Ok(leaf)) = Pem::iter_from_buffer(&pem).next() else {
-        bail!("{} holds no PEM", config.tls.cert.display())
-    };
-    let (_, leaf) = parse_x509_certificate(&leaf.contents)?;
-    let now = i64::try_from(now)?;
-    let (from, to) = (leaf.validity().not_before, leaf.validity().not_after);
-    if now < from.timestamp() || now > to.timestamp() {
-        bail!("{} is valid from {from} to {to}, not now", config.tls.cert.display());
+    let region = config.region.as_ref().map(|region| format!(", region {}", region.as_str())).unwrap_or_default();
+    let mut found = Found::well(format!("log {}, tenants {}{region}", config.log.origin, tenants.join(", ")));
+    if config.dev {
+        found.problems.push("it was made by `privet dev`: `privet serve` refuses it".to_owned());
     }
-    let days = (to.timestamp() - now) / 86_400;
-    Ok(format!("the server's is valid for {days} more days; {} client CA files", config.tls.client_ca.len()))
-}
-
-fn root(config: &Config) -> Result<String> {
-    match config.root.kind {
-        RootKind::File => {
-            FileRoot::open(&config.root.dir, std::sync::Arc::new(SystemEntropy::open()))?;
-            Ok(format!("file in {}", config.root.dir.display()))
-        }
-    }
-}
-
-/// Opening the store would lock it against a running server and write to it, so it is only looked at.
-fn store(config: &Config) -> Result<String> {
-    let dir = &config.store.dir;
-    match fs::metadata(dir) {
-        Ok(found) if found.is_dir() => Ok(dir.display().to_string()),
-        Ok(_) => bail!("{} is not a directory", dir.display()),
-        Err(_) => match dir.parent() {
-            Some(parent) if parent.is_dir() => Ok(format!("{} will be made", dir.display())),
-            _ => bail!("{} can't be made: the directory above it is missing", dir.display()),
-        },
-    }
-}
-
-fn policy(config: &Config, now: u64) -> Result<String> {
-    let list = |problems: Vec<crate::catalogue::Problem>| {
-        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!("{}", lines.join("\n"))
-    };
-    let sources = Sources::read(&config.policy.dir).map_err(list)?;
-    let snapshot = Snapshot::build(1, &sources).map_err(list)?;
-    let expired = snapshot.expired(now).len();
-    let hash = hex::encode(snapshot.hash().get(..8).unwrap_or_default());
-    let (grants, memberships) = (snapshot.grants().count(), snapshot.memberships().count());
-    let expired = if expired > 0 { format!(", {expired} of them expired") } else { String::new() };
-    Ok(format!("{grants} grants and {memberships} memberships{expired}; assertions hold; hash {hash}…"))
+    found
 }
 
 fn listeners(config: &Config) -> String {
     let metrics = config.server.metrics_listen.map(|address| format!(", metrics on {address}")).unwrap_or_default();
     format!("{}{metrics}", config.server.listen)
+}
+
+/// Every place outside this machine that a server with this configuration would open a connection to.
+fn outside(config: &Config) -> String {
+    match config.root.kind {
+        crate::config::RootKind::File => {
+            "nothing outside this machine: root key, store, policy and log are local files".to_owned()
+        }
+    }
+}
+
+fn text(checks: &[Check], colours: bool) -> String {
+    let paint = |code: &str, text: &str| if colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() };
+    let mut text = String::new();
+    for Check { what, holds, found } in checks {
+        let mark = match (holds, found.warnings.is_empty()) {
+            (false, _) => paint("31", "✗"),
+            (true, false) => paint("33", "!"),
+            (true, true) => paint("32", "✓"),
+        };
+        let notes = found.problems.iter().chain(&found.warnings).map(String::as_str);
+        let lines = Some(found.found.as_str()).filter(|line| !line.is_empty()).into_iter().chain(notes);
+        for (line, first) in lines.zip(std::iter::once(true).chain(std::iter::repeat(false))) {
+            let (mark, what) = if first { (mark.as_str(), *what) } else { (" ", "") };
+            let line = printable_lines(line.trim_end()).replace('\n', "\n                 ");
+            text.push_str(&format!(" {mark} {what:<13} {line}\n"));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        os::unix::fs::{PermissionsExt, symlink},
+    };
+
+    use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair};
+    use tempfile::TempDir;
+    use time::{Duration, OffsetDateTime};
+
+    use super::*;
+    use crate::{cli::init, identity::dev::COMMON_NAME_PREFIX};
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn params(common_name: &str, days: i64) -> CertificateParams {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        let now = OffsetDateTime::from_unix_timestamp(NOW).unwrap();
+        params.not_before = now - Duration::days(10);
+        params.not_after = now + Duration::days(days);
+        params
+    }
+
+    /// What `privet init` makes, completed with certificates.
+    struct Deployment(TempDir);
+
+    impl Deployment {
+        fn new() -> Self {
+            let this = Self(tempfile::tempdir().unwrap());
+            init::make(&this.0.path().join("d"), None).unwrap();
+            this.server("privet.acme.example", 100);
+            this.client_ca("Acme CA", true, 100);
+            this
+        }
+
+        fn file(&self, name: &str) -> PathBuf {
+            self.0.path().join("d").join(name)
+        }
+
+        fn server(&self, host: &str, days: i64) {
+            let key = KeyPair::generate().unwrap();
+            let mut params = params("privet", days);
+            params.subject_alt_names = CertificateParams::new([host.to_owned()]).unwrap().subject_alt_names;
+            fs::write(self.file("server.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+            fs::write(self.file("server-key.pem"), key.serialize_pem()).unwrap();
+            self.mode("server-key.pem", 0o600);
+        }
+
+        fn client_ca(&self, name: &str, is_ca: bool, days: i64) {
+            let mut params = params(name, days);
+            params.is_ca = if is_ca { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa };
+            let pem = params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
+            fs::write(self.file("clients-ca.pem"), pem).unwrap();
+        }
+
+        fn mode(&self, name: &str, mode: u32) {
+            fs::set_permissions(self.file(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+
+        fn edit(&self, name: &str, from: &str, to: &str) {
+            let text = fs::read_to_string(self.file(name)).unwrap();
+            assert!(text.contains(from), "{name} has no {from:?}");
+            fs::write(self.file(name), text.replacen(from, to, 1)).unwrap();
+        }
+
+        fn look(&self) -> Vec<Check> {
+            look(&self.file("privet.toml"), NOW.unsigned_abs())
+        }
+
+        /// The one check that does not hold, and what it says.
+        fn problem(&self) -> (&'static str, String) {
+            let failed: Vec<_> = self.look().into_iter().filter(|check| !check.holds).collect();
+            let [one] = failed.as_slice() else { panic!("{failed:?}") };
+            (one.what, one.found.problems.join("\n"))
+        }
+
+        fn warnings(&self) -> String {
+            let checks = self.look();
+            assert!(checks.iter().all(|check| check.holds), "{checks:?}");
+            checks.iter().flat_map(|check| check.found.warnings.clone()).collect::<Vec<_>>().join("\n")
+        }
+    }
+
+    #[test]
+    fn a_sound_deployment_holds_and_nothing_is_made_or_changed() {
+        let deployment = Deployment::new();
+        let before = fs::read_dir(deployment.file("")).unwrap().count();
+        let warnings = deployment.warnings();
+        assert!(warnings.lines().all(|line| line.contains("device")), "{warnings}");
+        let text = text(&deployment.look(), false);
+        assert!(text.contains("certificate for privet.acme.example, valid for 100 more days"), "{text}");
+        assert!(text.contains("✓ talks to      nothing outside this machine"), "{text}");
+        assert_eq!(fs::read_dir(deployment.file("")).unwrap().count(), before);
+    }
+
+    #[test]
+    fn what_breaks_the_configuration_is_said_with_its_place() {
+        let deployment = Deployment::new();
+        deployment.edit("privet.toml", "cert = \"server.pem\"", "cert = \"server.pem\"\nverify = false");
+        let (what, problem) = deployment.problem();
+        assert_eq!(what, "configuration");
+        assert!(problem.contains("privet.toml:") && problem.contains("verify"), "{problem}");
+        assert_eq!(deployment.look().len(), 1);
+    }
+
+    #[test]
+    fn a_development_configuration_is_for_dev_alone() {
+        let deployment = Deployment::new();
+        deployment.edit("privet.toml", "[server]", "dev = true\n[server]");
+        assert!(deployment.problem().1.contains("privet dev"));
+    }
+
+    #[test]
+    fn server_certificates_that_clients_would_refuse_are_problems() {
+        let deployment = Deployment::new();
+        let says = |part: &str| {
+            let (what, problem) = deployment.problem();
+            assert!(what == "server" && problem.contains(part), "{what}: {problem}");
+        };
+        deployment.server("privet.acme.example", -1);
+        says("ended at");
+        fs::remove_file(deployment.file("server-key.pem")).unwrap();
+        deployment.server("privet.acme.example", 15);
+        deployment.mode("server-key.pem", 0o640);
+        assert!(deployment.warnings().contains("open to its group"));
+        deployment.mode("server-key.pem", 0o604);
+        says("open to every user");
+        fs::write(deployment.file("server-key.pem"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
+        deployment.mode("server-key.pem", 0o600);
+        says("must hold the private key");
+        fs::write(deployment.file("server.pem"), "nonsense").unwrap();
+        says("server.pem");
+        fs::remove_file(deployment.file("server.pem")).unwrap();
+        says("server.pem can't be read");
+        deployment.server("privet.acme.example", 14);
+        assert!(deployment.warnings().contains("ends in 14 days"));
+    }
+
+    #[test]
+    fn client_cas_that_can_vouch_for_nobody_are_problems() {
+        let deployment = Deployment::new();
+        let says = |part: &str| {
+            let (what, problem) = deployment.problem();
+            assert!(what == "client CAs" && problem.contains(part), "{what}: {problem}");
+        };
+        deployment.client_ca("leaf", false, 100);
+        says("no CA's");
+        deployment.client_ca(&format!("{COMMON_NAME_PREFIX} CA"), true, 100);
+        says("privet dev");
+        fs::write(deployment.file("clients-ca.pem"), "").unwrap();
+        says("clients-ca.pem must hold certificates");
+        deployment.client_ca("Acme CA", true, -1);
+        assert!(deployment.warnings().contains("clients-ca.pem ended at"));
+    }
+
+    #[test]
+    fn a_root_key_that_is_missing_open_or_in_the_store_is_a_problem() {
+        let deployment = Deployment::new();
+        let says = |part: &str| {
+            let (what, problem) = deployment.problem();
+            assert!(what == "root key" && problem.contains(part), "{what}: {problem}");
+        };
+        deployment.mode("root/root-1.key", 0o644);
+        says("root-1.key");
+        deployment.mode("root/root-1.key", 0o600);
+        fs::create_dir(deployment.file("store")).unwrap();
+        deployment.mode("store", 0o700);
+        fs::rename(deployment.file("root"), deployment.file("store/root")).unwrap();
+        says("`privet init` makes one");
+        symlink(deployment.file("store/root"), deployment.file("root")).unwrap();
+        says("in the store's directory");
+    }
+
+    #[test]
+    fn a_store_that_others_can_read_or_that_has_no_place_is_a_problem() {
+        let deployment = Deployment::new();
+        fs::create_dir(deployment.file("store")).unwrap();
+        deployment.mode("store", 0o750);
+        assert_eq!(deployment.problem().0, "store");
+        deployment.mode("store", 0o700);
+        assert!(deployment.look().iter().all(|check| check.holds));
+        deployment.edit("privet.toml", "dir = \"store\"", "dir = \"missing/store\"");
+        assert!(deployment.problem().1.contains("the directory above it is missing"));
+        deployment.edit("privet.toml", "dir = \"missing/store\"", "dir = \"server.pem\"");
+        assert!(deployment.problem().1.contains("is not a directory"));
+    }
+
+    #[test]
+    fn each_policy_problem_is_said_with_its_file_and_line() {
+        let deployment = Deployment::new();
+        deployment.edit("policies/policy.csv", ", encrypt, signup,", ", encrypts, signup,");
+        deployment.edit("policies/policy.csv", ", index, signup,", ", index, curiosity,");
+        let (what, problem) = deployment.problem();
+        let file = deployment.file("policies/policy.csv").display().to_string();
+        assert_eq!(what, "policy");
+        assert_eq!(problem.lines().filter(|line| line.starts_with(&format!("{file}:"))).count(), 2, "{problem}");
+    }
+
+    #[test]
+    fn lines_that_can_answer_nobody_and_tenants_without_a_line_are_worth_a_look() {
+        let deployment = Deployment::new();
+        deployment.edit(
+            "privet.toml",
+            "[[tenant]]\nid = \"acme\"",
+            "[[tenant]]\nid = \"acme\"\n[[tenant]]\nid = \"new\"",
+        );
+        let policy = deployment.file("policies/policy.csv");
+        let lines = "\
+#: id=foreign reason=\"x\"\ng, spiffe://other.example/x, role:signup, acme\n\
+#: id=typo reason=\"x\"\ng, spiffe://acme.example/x, role:signup, acne\n\
+#: id=old expires=2001-09-09T01:46:40Z reason=\"x\"\ng, spiffe://acme.example/x, role:signup, acme\n";
+        fs::write(&policy, fs::read_to_string(&policy).unwrap() + lines).unwrap();
+        let warnings = deployment.warnings();
+        for part in ["foreign: no [[trust_domain]]", "typo: tenant acne", "no grant names tenant new", "policy.csv:"] {
+            assert!(warnings.contains(part), "{part}: {warnings}");
+        }
+        assert!(!warnings.contains("signup-service"), "{warnings}");
+        assert!(text(&deployment.look(), false).contains("! policy"));
+    }
 }

@@ -4,6 +4,7 @@
 //! through it, says what happened, and stays up.
 
 mod bulk;
+mod claim;
 mod customers;
 mod layout;
 mod pki;
@@ -12,9 +13,10 @@ mod scenario;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use time::OffsetDateTime;
+use tracing::level_filters::LevelFilter;
 
 use super::{
     failure::Exit,
@@ -26,8 +28,14 @@ use crate::{
     config::Config,
     entropy::SystemEntropy,
     operations::start::Changed,
-    server::{Ended, tls::DevCertificates},
+    server::{
+        Ended,
+        telemetry::logging::{self, Format},
+        tls::DevCertificates,
+    },
 };
+use layout::Layout;
+use report::Report;
 
 /// Where and how.
 #[derive(Args, Debug)]
@@ -35,7 +43,7 @@ pub struct Dev {
     /// Directory of the deployment; made if missing, resumed if made by `privet dev`
     #[arg(long, value_name = "DIR", default_value = ".privet-dev")]
     dir: PathBuf,
-    /// Address to listen on; port 0 takes a free one
+    /// Loopback address to listen on; port 0 takes a free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7443")]
     listen: SocketAddr,
     /// Exit after the scenario: 0 only if every step held
@@ -48,34 +56,34 @@ pub struct Dev {
 /// # Errors
 /// A directory that is not ours, an address in use, or a server that can't start.
 pub async fn run(args: Dev, terminal: &Terminal) -> Result<Exit> {
+    if !args.listen.ip().is_loopback() {
+        bail!("--listen: `privet dev` serves this machine only, on a loopback address; `privet serve` serves others");
+    }
+    logging::start(Format::Text, LevelFilter::WARN)?;
     let clock = SystemClock::start();
     let now = OffsetDateTime::from_unix_timestamp(i64::try_from(clock.wall_secs())?)?;
-    let layout = layout::Layout::open(&args.dir, now, Arc::new(SystemEntropy::open()))?;
+    let layout = Layout::open(&args.dir, now, Arc::new(SystemEntropy::open()))?;
     let listener = std::net::TcpListener::bind(args.listen)
-        .with_context(|| format!("{} can't be listened on; name another address with --listen", args.listen))?;
+        .with_context(|| format!("{} can't be listened on; name another port with --listen, 0 for any", args.listen))?;
     // The policy files of a development directory are there to be edited.
     let options = Options { listener, policy_changed: Changed::Adopt, dev: DevCertificates::Accepted };
     let running = serve::start(Config::load(&layout.config())?, options).await?;
     layout.write_address(running.address())?;
 
     let outcome = scenario::run(&args.dir).await?;
-    let report =
-        report::Report { dir: &args.dir, address: running.address(), resumed: layout.resumed, outcome: &outcome };
-    if terminal.json {
-        report.print_json();
-    } else {
-        report.print(terminal.colour_stdout());
-    }
-    let held = outcome.held();
-    if args.once {
-        return Ok(match running.shutdown().await? {
-            Ended::Fault => Exit::Unavailable,
-            Ended::Shutdown if held => Exit::Ok,
-            Ended::Shutdown => Exit::Refused,
-        });
-    }
-    match running.wait().await? {
-        Ended::Shutdown => Ok(Exit::Ok),
-        Ended::Fault => Ok(Exit::Unavailable),
-    }
+    let report = Report {
+        dir: &args.dir,
+        address: running.address(),
+        resumed: layout.resumed(),
+        edited: &layout.edited_policies(),
+        stays: !args.once,
+        outcome: &outcome,
+    };
+    report.print(terminal.json, terminal.colour_stdout());
+    let ended = if args.once { running.shutdown().await? } else { running.wait().await? };
+    Ok(match ended {
+        Ended::Fault => Exit::Unavailable,
+        Ended::Shutdown if args.once && !outcome.held() => Exit::Refused,
+        Ended::Shutdown => Exit::Ok,
+    })
 }

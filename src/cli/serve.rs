@@ -10,6 +10,7 @@ use tokio::{
     task::JoinHandle,
     time::{MissedTickBehavior, interval},
 };
+use tracing::level_filters::LevelFilter;
 
 use super::{failure::Exit, terminal::Terminal};
 use crate::{
@@ -49,7 +50,7 @@ pub struct Serve {
 /// # Errors
 /// Whatever keeps it from starting.
 pub async fn run(args: Serve, terminal: &Terminal) -> Result<Exit> {
-    logging::start(if terminal.json { Format::Json } else { Format::Text })?;
+    logging::start(if terminal.json { Format::Json } else { Format::Text }, LevelFilter::INFO)?;
     let config = Config::load(&args.config)?;
     let address = config.server.listen;
     let listener = std::net::TcpListener::bind(address)

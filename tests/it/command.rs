@@ -207,7 +207,7 @@ fn init_makes_what_serve_needs_and_check_config_says_what_is_missing() {
     let check = ["check-config", "--config", config.to_str().unwrap()];
     let missing = run(&check);
     assert_eq!(code(&missing), 1, "{}{}", stdout(&missing), stderr(&missing));
-    assert!(stdout(&missing).contains("✗ certificates") && stdout(&missing).contains(".pem can't be read"));
+    assert!(stdout(&missing).contains("✗ server") && stdout(&missing).contains(".pem can't be read"));
 
     let ca = crate::support::pki::Ca::new("company CA");
     let made = scratch.path().join("made");
@@ -215,6 +215,7 @@ fn init_makes_what_serve_needs_and_check_config_says_what_is_missing() {
     ca.server().write(&made);
     fs::rename(made.join("cert.pem"), dir.join("server.pem")).unwrap();
     fs::rename(made.join("key.pem"), dir.join("server-key.pem")).unwrap();
+    fs::set_permissions(dir.join("server-key.pem"), fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(dir.join("clients-ca.pem"), ca.pem()).unwrap();
     let complete = run(&check);
     assert_eq!(code(&complete), 0, "{}{}", stdout(&complete), stderr(&complete));

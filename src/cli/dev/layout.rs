@@ -1,17 +1,17 @@
-//! The directory of `privet dev`: what is in it, and whose it is.
+//! What is in the directory of `privet dev`.
 //!
 //! ```text
-//! privet.toml  ca.pem  ca-key.pem  cert.pem  key.pem  address  policies/  root/  store/  identities/<name>/{cert,key}.pem
+//! made-by-privet-dev  privet.toml  ca.pem  ca-key.pem  cert.pem  key.pem  address
+//! policies/  root/  store/  identities/<name>/{cert,key}.pem
 //! ```
 //!
-//! Only a directory that is missing, empty, or begun by `privet dev` is touched; the mark is made first, so that a setup
-//! that was cut off is taken up again. What is there is kept, what is missing is made, certificates near their end are
-//! renewed. Directories are 0700 and files 0600.
+//! What is there is kept, what is missing is made, certificates near their end are renewed. Directories are 0700 and files
+//! 0600, whatever the umask; files come whole or not at all.
 
 use std::{
     fs::{self, File, OpenOptions},
     io::{ErrorKind, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -19,7 +19,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use time::OffsetDateTime;
 
-use super::pki::{Authority, Pair, is_current};
+use super::{
+    claim::Claim,
+    pki::{Authority, LEAF_LIFE, Pair, RENEWED_BEFORE},
+};
 use crate::{cli::init::POLICIES, entropy::Entropy, keyring::root::FileRoot};
 
 /// Who there is, in the order of the shipped policy.
@@ -36,24 +39,25 @@ pub(super) const IDENTITIES: [&str; 8] = [
 
 /// The trust domain of all of them.
 const TRUST_DOMAIN: &str = "acme.example";
-/// The first line of a `privet.toml` that `privet dev` may overwrite.
-const MARK: &str = "# Made by `privet dev`, format 1. Do not use it for anything but development.";
 
-/// A development directory.
+/// A development directory, ours as long as this lives.
 #[derive(Debug)]
 pub(super) struct Layout {
     dir: PathBuf,
-    /// Whether it was there before.
-    pub(super) resumed: bool,
+    claim: Claim,
 }
 
 impl Layout {
     /// Opens or makes a development directory and completes it.
     pub(super) fn open(dir: &Path, now: OffsetDateTime, entropy: Arc<dyn Entropy>) -> Result<Self> {
-        let resumed = claim(dir)?;
-        let layout = Self { dir: dir.to_owned(), resumed };
+        let layout = Self { dir: dir.to_owned(), claim: Claim::take(dir)? };
         layout.complete(now, entropy).with_context(|| format!("{} can't be set up", dir.display()))?;
         Ok(layout)
+    }
+
+    /// Whether the directory was there before.
+    pub(super) fn resumed(&self) -> bool {
+        self.claim.resumed
     }
 
     /// The configuration file.
@@ -66,37 +70,68 @@ impl Layout {
         write(&self.dir.join("address"), format!("{address}\n").as_bytes())
     }
 
+    /// The policy files that are not as shipped.
+    pub(super) fn edited_policies(&self) -> Vec<&'static str> {
+        let policies = self.dir.join("policies");
+        let edited = |name: &str, text| !fs::read_to_string(policies.join(name)).is_ok_and(|found| found == text);
+        POLICIES.iter().filter(|(name, text)| edited(name, *text)).map(|(name, _)| *name).collect()
+    }
+
     fn complete(&self, now: OffsetDateTime, entropy: Arc<dyn Entropy>) -> Result<()> {
+        // Nobody listens there any more.
+        remove(&self.dir.join("address"))?;
+        write_if_missing(&self.config(), config_text().as_bytes())?;
         let authority = self.authority(now)?;
-        self.pair(&self.dir, "cert.pem", "key.pem", now, || authority.server())?;
+        let leaves_end = now + RENEWED_BEFORE;
+        self.pair(&self.dir, "cert.pem", "key.pem", leaves_end, || authority.server())?;
         let identities = self.dir.join("identities");
         for name in IDENTITIES {
             let dir = identities.join(name);
             make_dir(&dir)?;
             let spiffe_id = format!("spiffe://{TRUST_DOMAIN}/{name}");
-            self.pair(&dir, "cert.pem", "key.pem", now, || authority.client(name, &spiffe_id))?;
+            self.pair(&dir, "cert.pem", "key.pem", leaves_end, || authority.client(name, &spiffe_id))?;
         }
         let policies = self.dir.join("policies");
         make_dir(&policies)?;
         for (name, text) in POLICIES {
             write_if_missing(&policies.join(name), text.as_bytes())?;
         }
+        self.root(entropy)
+    }
+
+    /// Makes the root key, unless there is one or something that only the right one opens.
+    fn root(&self, entropy: Arc<dyn Entropy>) -> Result<()> {
         let root = self.dir.join("root");
-        let has_root = root.exists() && fs::read_dir(&root)?.next().is_some();
-        if !has_root {
-            if self.dir.join("store").exists() {
+        let files = match fs::read_dir(&root) {
+            Ok(entries) => entries.count(),
+            Err(error) if error.kind() == ErrorKind::NotFound => 0,
+            Err(error) => return Err(error).with_context(|| root.display().to_string()),
+        };
+        if self.dir.join("store").exists() {
+            if files == 0 {
                 bail!(
                     "root/ is gone, and without it nothing in store/ can be opened: put it back, or remove the whole directory"
                 );
             }
-            FileRoot::create(&root, entropy)?;
+            // Whether it is the right one, the server finds out.
+            return Ok(());
         }
+        if files > 0 {
+            if FileRoot::open(&root, entropy.clone()).is_ok() {
+                return Ok(());
+            }
+            // Cut off while it was being written: it has wrapped nothing yet.
+            fs::remove_dir_all(&root).with_context(|| root.display().to_string())?;
+        }
+        FileRoot::create(&root, entropy)?;
         Ok(())
     }
 
     /// The authority; a new one comes with new certificates for all.
     fn authority(&self, now: OffsetDateTime) -> Result<Authority> {
-        let pair = self.pair(&self.dir, "ca.pem", "ca-key.pem", now, || {
+        // No certificate outlives it.
+        let end = now + LEAF_LIFE + RENEWED_BEFORE;
+        let pair = self.pair(&self.dir, "ca.pem", "ca-key.pem", end, || {
             for stale in ["cert.pem", "key.pem"] {
                 remove(&self.dir.join(stale))?;
                 for name in IDENTITIES {
@@ -108,20 +143,21 @@ impl Layout {
         Authority::load(&pair, now)
     }
 
-    /// A certificate and its key: as they are if both are there and current, else made anew.
+    /// A certificate and its key: as they are if both are there, belong together and last until then, else made anew.
     fn pair(
         &self,
         dir: &Path,
         cert: &str,
         key: &str,
-        now: OffsetDateTime,
+        until: OffsetDateTime,
         make: impl FnOnce() -> Result<Pair>,
     ) -> Result<Pair> {
         let (cert, key) = (dir.join(cert), dir.join(key));
-        if let (Some(cert), Some(key)) = (read(&cert)?, read(&key)?)
-            && is_current(&cert, now)
-        {
-            return Ok(Pair { cert, key });
+        if let (Some(cert), Some(key)) = (read(&cert)?, read(&key)?) {
+            let pair = Pair { cert, key };
+            if pair.lasts(until) {
+                return Ok(pair);
+            }
         }
         let pair = make()?;
         // Cut off between the two, the certificate is missing and both are made anew.
@@ -132,35 +168,9 @@ impl Layout {
     }
 }
 
-/// Makes sure that the directory is ours, before anything else is written. Whether it was there before.
-fn claim(dir: &Path) -> Result<bool> {
-    let config = dir.join("privet.toml");
-    match fs::read_dir(dir) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(error).with_context(|| format!("{} can't be read", dir.display())),
-        Ok(mut entries) => {
-            let ours = read(&config)?.is_some_and(|text| text.starts_with(MARK));
-            if ours {
-                fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
-                return Ok(true);
-            }
-            if entries.next().is_some() {
-                bail!(
-                    "{} is not empty and was not made by `privet dev`: nothing in it was touched; name another with --dir",
-                    dir.display()
-                );
-            }
-        }
-    }
-    make_dir(dir)?;
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
-    write(&config, config_text().as_bytes())?;
-    Ok(false)
-}
-
 fn config_text() -> String {
     format!(
-        r#"{MARK}
+        r#"# Made by `privet dev`, for trying things out: `privet serve` refuses it.
 # `privet init` writes a configuration for real use, with every key explained.
 dev = true
 reflection = true
@@ -200,7 +210,7 @@ origin = "dev.privet.example/log"
     )
 }
 
-fn make_dir(dir: &Path) -> Result<()> {
+pub(super) fn make_dir(dir: &Path) -> Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).with_context(|| dir.display().to_string())
 }
 
@@ -238,6 +248,8 @@ fn write(file: &Path, bytes: &[u8]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::{config::Config, entropy::SystemEntropy};
 
@@ -263,7 +275,7 @@ mod tests {
     fn a_new_directory_is_complete_and_closed_to_others() {
         let scratch = tempfile::tempdir().unwrap();
         let dir = scratch.path().join("dev");
-        assert!(!open(&dir).unwrap().resumed);
+        assert!(!open(&dir).unwrap().resumed());
         Config::load(&dir.join("privet.toml")).unwrap();
         for file in files(&dir) {
             assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{}", file.display());
@@ -281,13 +293,97 @@ mod tests {
         let all = files(&dir);
         let contents = |file: &PathBuf| fs::read(file).unwrap();
         let before: Vec<_> = all.iter().map(contents).collect();
-        assert!(open(&dir).unwrap().resumed);
+        assert!(open(&dir).unwrap().resumed());
         assert_eq!(all.iter().map(contents).collect::<Vec<_>>(), before);
-        for missing in all.iter().filter(|file| !file.ends_with("privet.toml")) {
+        for missing in all.iter().filter(|file| !file.ends_with("made-by-privet-dev")) {
             fs::remove_file(missing).unwrap();
             open(&dir).unwrap();
             assert_eq!(files(&dir), all, "without {}", missing.display());
         }
+    }
+
+    #[test]
+    fn a_setup_that_is_cut_off_anywhere_is_taken_up_again() {
+        // Each file that a setup writes is a place to be cut off at: those made later are missing then.
+        let scratch = tempfile::tempdir().unwrap();
+        let whole = scratch.path().join("whole");
+        open(&whole).unwrap();
+        let all = files(&whole);
+        let made = |file: &PathBuf| fs::metadata(file).unwrap().modified().unwrap();
+        let mut in_order: Vec<_> = all.iter().filter(|file| !file.ends_with("made-by-privet-dev")).collect();
+        in_order.sort_by_key(|file| made(file));
+        for missing in in_order.into_iter().rev() {
+            fs::remove_file(missing).unwrap();
+            let cut = scratch.path().join("cut");
+            copy(&whole, &cut);
+            open(&cut).unwrap();
+            assert_eq!(files(&cut).len(), all.len(), "cut off before {}", missing.display());
+            Config::load(&cut.join("privet.toml")).unwrap();
+            fs::remove_dir_all(&cut).unwrap();
+        }
+    }
+
+    fn copy(from: &Path, to: &Path) {
+        fs::create_dir(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            let to = to.join(entry.file_name());
+            if entry.path().is_dir() {
+                copy(&entry.path(), &to);
+                let mode = fs::metadata(entry.path()).unwrap().permissions();
+                fs::set_permissions(to, mode).unwrap();
+            } else {
+                fs::copy(entry.path(), to).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn certificates_are_renewed_in_time_and_a_broken_pair_is_replaced() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = scratch.path().join("dev");
+        open(&dir).unwrap();
+        let read = |file: &str| fs::read_to_string(dir.join(file)).unwrap();
+        let leaf = "identities/auditor/cert.pem";
+        let (ca, auditor) = (read("ca.pem"), read(leaf));
+        let at =
+            |days| Layout::open(&dir, now() + time::Duration::days(days), Arc::new(SystemEntropy::open())).unwrap();
+        at(80);
+        assert_eq!((read("ca.pem"), read(leaf)), (ca.clone(), auditor.clone()));
+        at(84);
+        assert!(read("ca.pem") == ca && read(leaf) != auditor);
+        let (server, renewed) = (read("cert.pem"), read(leaf));
+        fs::copy(dir.join("identities/operator/key.pem"), dir.join("identities/auditor/key.pem")).unwrap();
+        at(85);
+        assert!(read(leaf) != renewed && read("cert.pem") == server);
+        at(300);
+        assert!(read("ca.pem") != ca && read("cert.pem") != server);
+    }
+
+    #[test]
+    fn a_root_key_that_was_cut_off_is_made_again_as_long_as_there_is_no_store() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = scratch.path().join("dev");
+        open(&dir).unwrap();
+        let key = dir.join("root/root-1.key");
+        let whole = fs::read(&key).unwrap();
+        fs::write(&key, &whole[..7]).unwrap();
+        open(&dir).unwrap();
+        assert!(fs::read(&key).unwrap().len() == 32 && fs::read(&key).unwrap() != whole);
+        fs::create_dir(dir.join("store")).unwrap();
+        fs::write(&key, &whole[..7]).unwrap();
+        open(&dir).unwrap();
+        assert_eq!(fs::read(&key).unwrap(), whole[..7], "left to the server to refuse");
+    }
+
+    #[test]
+    fn edited_policies_are_kept_and_named() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = scratch.path().join("dev");
+        assert!(open(&dir).unwrap().edited_policies().is_empty());
+        fs::write(dir.join("policies/policy.csv"), "# none\n").unwrap();
+        assert_eq!(open(&dir).unwrap().edited_policies(), ["policy.csv"]);
+        assert_eq!(fs::read_to_string(dir.join("policies/policy.csv")).unwrap(), "# none\n");
     }
 
     #[test]
@@ -298,18 +394,5 @@ mod tests {
         fs::create_dir(dir.join("store")).unwrap();
         fs::remove_dir_all(dir.join("root")).unwrap();
         assert!(format!("{:#}", open(&dir).unwrap_err()).contains("root/ is gone"));
-    }
-
-    #[test]
-    fn anybody_elses_directory_is_refused_and_left_alone() {
-        let scratch = tempfile::tempdir().unwrap();
-        for theirs in ["notes.txt", "privet.toml"] {
-            let dir = scratch.path().join(theirs);
-            fs::create_dir(&dir).unwrap();
-            fs::write(dir.join(theirs), "[server]\n").unwrap();
-            let refused = open(&dir).unwrap_err().to_string();
-            assert!(refused.contains("not made by `privet dev`"), "{refused}");
-            assert_eq!(files(&dir), [dir.join(theirs)]);
-        }
     }
 }

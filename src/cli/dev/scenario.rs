@@ -1,8 +1,13 @@
 //! The main job on real input, over real mTLS: seal, open, mask, be refused, read the log. Each step holds or it doesn't.
 
-use std::{collections::HashMap, path::Path, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+    time::Duration,
+};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use ring::digest::{SHA256, digest};
 use serde::Serialize;
 
 use super::{
@@ -10,30 +15,54 @@ use super::{
     customers::{self, Field},
 };
 use crate::{
-    cli::client::{Clients, Target, connect},
+    cli::{
+        client::{Clients, PERMISSION_DENIED, Target, connect},
+        table::number,
+    },
     clock::{Clock, SystemClock},
-    proto::v1::{self, Form, Reason, Receipt, Verdict},
+    proto::v1::{self, AuditEntry, Form, Operation, Outcome as FieldOutcome, Reason, Receipt, Verdict},
 };
 
 /// What became of the scenario.
 #[derive(Debug, Serialize)]
 pub(super) struct Outcome {
     pub(super) customers: usize,
+    /// Values that the customers have.
+    pub(super) values: usize,
     pub(super) steps: Vec<Step>,
-    /// A value in clear and masked, one a kind of value.
-    pub(super) masks: Vec<(String, String)>,
-    /// The newest entries of the log, as short lines.
-    pub(super) log: Vec<String>,
+    pub(super) masks: Vec<Masked>,
+    /// The newest entries of the log.
+    pub(super) log: Vec<Entry>,
 }
 
 /// One step.
 #[derive(Debug, Serialize)]
 pub(super) struct Step {
-    pub(super) name: &'static str,
+    /// What was done, as one says it afterwards.
+    pub(super) done: &'static str,
     pub(super) held: bool,
     /// What was seen, or what went wrong.
     pub(super) what: String,
-    pub(super) millis: u128,
+    pub(super) millis: u64,
+}
+
+/// A value in clear and as a mask. The value is invented.
+#[derive(Debug, Serialize)]
+pub(super) struct Masked {
+    pub(super) class: &'static str,
+    pub(super) value: String,
+    pub(super) mask: String,
+}
+
+/// An entry of the log, in words.
+#[derive(Debug, Serialize)]
+pub(super) struct Entry {
+    pub(super) index: u64,
+    pub(super) who: String,
+    pub(super) did: String,
+    pub(super) purpose: String,
+    pub(super) verdict: String,
+    pub(super) what: String,
 }
 
 impl Outcome {
@@ -46,29 +75,31 @@ impl Outcome {
 /// Runs the scenario against the server of a development directory.
 pub(super) async fn run(dir: &Path) -> Result<Outcome> {
     let (fields, customers) = customers::read()?;
+    let values = fields.len();
     let mut story = Story {
         fields,
         sealed: Vec::new(),
         receipts: Vec::new(),
+        refusals: HashMap::new(),
         people: People::connect(dir).await?,
-        outcome: Outcome { customers, steps: Vec::new(), masks: Vec::new(), log: Vec::new() },
+        outcome: Outcome { customers, values, steps: Vec::new(), masks: Vec::new(), log: Vec::new() },
     };
     let clock = SystemClock::start();
     let steps: [(&'static str, Act); 6] = [
-        ("seal", |story| Box::pin(story.seal())),
-        ("open", |story| Box::pin(story.open())),
-        ("mask", |story| Box::pin(story.mask())),
-        ("deny", |story| Box::pin(story.deny())),
-        ("swap", |story| Box::pin(story.swap())),
-        ("log", |story| Box::pin(story.log())),
+        ("sealed", |story| Box::pin(story.seal())),
+        ("opened", |story| Box::pin(story.open())),
+        ("masked", |story| Box::pin(story.mask())),
+        ("denied", |story| Box::pin(story.deny())),
+        ("refused", |story| Box::pin(story.swap())),
+        ("recorded", |story| Box::pin(story.log())),
     ];
-    for (name, act) in steps {
+    for (done, act) in steps {
         let began = clock.monotonic();
         let result = act(&mut story).await;
-        let millis = clock.monotonic().saturating_sub(began).max(Duration::from_millis(1)).as_millis();
+        let millis = clock.monotonic().saturating_sub(began).max(Duration::from_millis(1)).as_millis().try_into()?;
         let held = result.is_ok();
         let what = result.unwrap_or_else(|error| format!("{error:#}"));
-        story.outcome.steps.push(Step { name, held, what, millis });
+        story.outcome.steps.push(Step { done, held, what, millis });
         if !held {
             break;
         }
@@ -105,6 +136,8 @@ struct Story {
     /// In the order of `fields`.
     sealed: Vec<Vec<u8>>,
     receipts: Vec<Receipt>,
+    /// Requests that were denied as a whole, by their ids, and who made them. A refusal carries no receipt.
+    refusals: HashMap<&'static str, &'static str>,
     people: People,
     outcome: Outcome,
 }
@@ -122,11 +155,7 @@ impl Story {
         let (mut billed, mut signed) = (billed.into_iter(), signed.into_iter());
         let one = |field: &Field| if is_billing(field) { billed.next() } else { signed.next() };
         self.sealed = self.fields.iter().map(one).collect::<Option<_>>().context("a ciphertext is missing")?;
-        Ok(format!(
-            "{} fields of {} customers, by signup-service and billing-service",
-            number(self.fields.len()),
-            number(self.outcome.customers)
-        ))
+        Ok(format!("{} values by signup-service, {} by billing-service", count(signup.len()), count(billing.len())))
     }
 
     /// Billing opens what invoices need; the privacy officer opens everything. Every value is what was sealed.
@@ -148,9 +177,9 @@ impl Story {
             );
         }
         Ok(format!(
-            "{} by billing-service, all {} by privacy-officer; every value is what was sealed",
-            number(billed.len()),
-            number(everything.len())
+            "{} by billing-service, all {} by privacy-officer; each is what was sealed",
+            count(billed.len()),
+            count(everything.len())
         ))
     }
 
@@ -162,28 +191,36 @@ impl Story {
             bulk::open(&self.people.support, "support-ticket", Form::Masked, &account, &mut self.receipts).await?;
         let mut shown = HashMap::new();
         for ((field, _), served) in account.iter().zip(&served) {
-            let Served::Masked(mask) = served else { anyhow::bail!("a {} was not masked", field.class) };
+            let Served::Masked(mask) = served else { bail!("a {} was not masked", field.class) };
             ensure!(mask.contains('•') && *mask != field.value, "the mask of a {} hides nothing", field.class);
-            shown.entry(field.class).or_insert_with(|| (field.value.clone(), mask.clone()));
+            let (value, mask) = (field.value.clone(), mask.clone());
+            shown.entry(field.class).or_insert(Masked { class: field.class, value, mask });
         }
         for class in ["pii/account/name", "pii/account/email", "pii/account/phone", "pii/account/ip_address"] {
             self.outcome.masks.extend(shown.remove(class));
         }
-        Ok(format!("{} fields of account data, by support-desk", number(served.len())))
+        Ok(format!("{} values of account data, as support-desk recognises a customer", count(served.len())))
     }
 
     /// The wrong role and the wrong purpose get nothing.
     async fn deny(&mut self) -> Result<String> {
         let tax_id = self.first("pii/billing/tax_id")?;
-        let attempts =
-            [(&self.people.support, "support-ticket", "wrong role"), (&self.people.billing, "signup", "wrong purpose")];
-        for (clients, purpose, why) in attempts {
-            let request = bulk::request(purpose, Form::Plaintext, &[tax_id]);
-            let answer = clients.encryption().decrypt(request).await;
-            let denied = answer.as_ref().is_err_and(|status| status.code() == crate::cli::client::PERMISSION_DENIED);
-            ensure!(denied, "a tax id was not denied for the {why}");
+        let attempts = [
+            ("privet-dev-wrong-role", &self.people.support, "support-desk", "support-ticket"),
+            ("privet-dev-wrong-purpose", &self.people.billing, "billing-service", "signup"),
+        ];
+        let mut refusals = HashMap::new();
+        for (id, clients, who, purpose) in attempts {
+            let mut request = bulk::request(purpose, Form::Plaintext, &[tax_id]);
+            request.request_id = id.to_owned();
+            match clients.encryption().decrypt(request).await {
+                Err(status) if status.code() == PERMISSION_DENIED => refusals.insert(id, who),
+                Err(status) => bail!("a tax id was kept from {who}, but not denied: {}", status.message()),
+                Ok(_) => bail!("a tax id was not denied to {who} for {purpose}"),
+            };
         }
-        Ok("a tax id to support-desk (wrong role), and to billing-service for signup (wrong purpose)".to_owned())
+        self.refusals = refusals;
+        Ok("a tax id to support-desk (wrong role), to billing for signup (wrong purpose)".to_owned())
     }
 
     /// A ciphertext moved to another customer does not open.
@@ -197,47 +234,58 @@ impl Story {
             bulk::open(&self.people.privacy, "subject-request", Form::Plaintext, &moved, &mut receipts).await?;
         self.receipts.extend(receipts);
         ensure!(served == [Served::Failed(Reason::InvalidCiphertext)], "a moved ciphertext was opened");
-        Ok("one customer's e-mail address, presented as another's: INVALID_CIPHERTEXT".to_owned())
+        Ok("one customer's e-mail address presented as another's: INVALID_CIPHERTEXT".to_owned())
     }
 
-    /// Every answer above is in the log, as its receipt says.
+    /// Every answer above is in the log, as its receipt says, and so is every refusal.
     async fn log(&mut self) -> Result<String> {
-        let mut missing: HashMap<u64, &[u8]> =
+        let mut receipts: HashMap<u64, &[u8]> =
             self.receipts.iter().map(|receipt| (receipt.entry_index, &*receipt.leaf_hash)).collect();
-        let first = missing.keys().min().copied().unwrap_or_default();
+        let first = receipts.keys().min().copied().context("there are no receipts")?;
+        let entries = self.entries_since(first).await?;
+        let mut refusals = self.refusals.clone();
         let (mut allowed, mut denied) = (0, 0);
+        for entry in &entries {
+            ensure!(leaf_hash(&entry.raw) == *entry.leaf_hash, "entry {} has another hash", entry.index);
+            if let Some(leaf) = receipts.remove(&entry.index) {
+                ensure!(leaf == &*entry.leaf_hash, "entry {} is not what its receipt says", entry.index);
+            }
+            match entry.verdict() {
+                Verdict::Allow | Verdict::Partial => allowed += 1,
+                Verdict::Deny => {
+                    denied += 1;
+                    if refusals.get(&*entry.request_id).is_some_and(|who| entry.principal.ends_with(who)) {
+                        refusals.remove(&*entry.request_id);
+                    }
+                }
+                Verdict::Unspecified => bail!("entry {} has no verdict", entry.index),
+            }
+        }
+        ensure!(receipts.is_empty(), "{} receipts are not in the log", receipts.len());
+        ensure!(refusals.is_empty(), "{} refusals are not in the log", refusals.len());
+        self.outcome.log = entries.iter().take(ENTRIES_SHOWN).map(Entry::from).collect();
+        Ok(format!(
+            "{} entries: {allowed} allowed, {denied} denied; all {} receipts found in the log",
+            count(entries.len()),
+            count(self.receipts.len())
+        ))
+    }
+
+    /// The entries from `first` on, newest first, as the auditor reads them.
+    async fn entries_since(&self, first: u64) -> Result<Vec<AuditEntry>> {
+        let mut entries = Vec::new();
         let mut page_token = String::new();
-        let mut newest = Vec::new();
         loop {
             let request =
                 v1::ListEntriesRequest { tenant: TENANT.into(), page_size: 1_000, page_token, ..Default::default() };
             let page = self.people.auditor.audit().list_entries(request).await?.into_inner();
-            for entry in page.entries.iter().filter(|entry| entry.index >= first) {
-                let receipt = missing.remove(&entry.index);
-                ensure!(
-                    receipt.is_none_or(|leaf| leaf == &*entry.leaf_hash),
-                    "entry {} is not what its receipt says",
-                    entry.index
-                );
-                match entry.verdict() {
-                    Verdict::Deny => denied += 1,
-                    Verdict::Allow | Verdict::Partial | Verdict::Unspecified => allowed += 1,
-                }
-                newest.push(entry.clone());
-            }
+            let older = page.entries.iter().any(|entry| entry.index < first);
+            entries.extend(page.entries.into_iter().filter(|entry| entry.index >= first));
             page_token = page.next_page_token;
-            let past = page.entries.last().is_none_or(|entry| entry.index <= first);
-            if past || page_token.is_empty() {
-                break;
+            if older || page_token.is_empty() {
+                return Ok(entries);
             }
         }
-        ensure!(missing.is_empty(), "{} receipts are not in the log", missing.len());
-        self.outcome.log = newest.iter().take(6).map(line).collect();
-        Ok(format!(
-            "{} entries of this run, {allowed} allowed and {denied} denied; all {} receipts found in it",
-            number(newest.len()),
-            number(self.receipts.len())
-        ))
     }
 
     fn first(&self, class: &str) -> Result<(&Field, &Vec<u8>)> {
@@ -249,30 +297,48 @@ fn is_billing(field: &Field) -> bool {
     field.class.starts_with("pii/billing/")
 }
 
-/// An entry in one line: index, who, what, why, outcome.
-fn line(entry: &v1::AuditEntry) -> String {
-    let who = entry.principal.rsplit('/').next().unwrap_or_default();
-    let what = entry.operation().as_str_name().trim_start_matches("OPERATION_").to_lowercase();
-    let verdict = entry.verdict().as_str_name().trim_start_matches("VERDICT_").to_lowercase();
-    let target = entry.targets.first().map(|target| {
-        let outcome = target.outcome().as_str_name().trim_start_matches("OUTCOME_").to_lowercase();
-        format!("{} × {} {}", target.count, target.object, outcome.replace('_', " "))
-    });
-    let more = entry.targets.len().saturating_sub(1);
-    let more = if more > 0 { format!(", +{more}") } else { String::new() };
-    let (index, target) = (entry.index, target.unwrap_or_default());
-    format!("{index:>6}  {who:<16} {what:<12} {:<15} {verdict:<6} {target}{more}", entry.purpose)
+/// SHA-256 of 0x00 and the entry's bytes (RFC 6962 section 2.1): computed here, not taken from the server.
+fn leaf_hash(entry: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    let computed = digest(&SHA256, &[&[0], entry].concat());
+    hash.iter_mut().zip(computed.as_ref()).for_each(|(to, from)| *to = *from);
+    hash
 }
 
-/// A number with its thousands apart.
-pub(super) fn number(n: usize) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
+impl From<&AuditEntry> for Entry {
+    fn from(entry: &AuditEntry) -> Self {
+        let plain = |name: &str, prefix| name.trim_start_matches(prefix).to_lowercase().replace('_', " ");
+        let operation: Operation = entry.operation();
+        Self {
+            index: entry.index,
+            who: entry.principal.rsplit('/').next().unwrap_or_default().to_owned(),
+            did: plain(operation.as_str_name(), "OPERATION_"),
+            purpose: entry.purpose.clone(),
+            verdict: plain(entry.verdict().as_str_name(), "VERDICT_"),
+            what: targets(entry, |outcome| plain(outcome.as_str_name(), "OUTCOME_")),
         }
-        out.push(digit);
     }
-    out
 }
+
+/// What became of which data: `1 account/email: opened`, `250 values of 6 classes: masked`.
+fn targets(entry: &AuditEntry, plain: impl Fn(FieldOutcome) -> String) -> String {
+    let outcome = match entry.targets.iter().map(|target| target.outcome()).collect::<HashSet<_>>().into_iter().next() {
+        Some(outcome) if entry.targets.iter().all(|target| target.outcome() == outcome) => plain(outcome),
+        Some(_) => "various".to_owned(),
+        None => return String::new(),
+    };
+    match entry.targets.as_slice() {
+        [one] => format!("{} {}: {outcome}", one.count, one.object.trim_start_matches("pii/")),
+        several => {
+            let classes = several.iter().map(|target| &target.object).collect::<HashSet<_>>().len();
+            format!("{} values of {classes} classes: {outcome}", several.iter().map(|target| target.count).sum::<u32>())
+        }
+    }
+}
+
+fn count(n: usize) -> String {
+    number(n as u64)
+}
+
+/// Entries of the log in the report.
+const ENTRIES_SHOWN: usize = 5;

@@ -17,15 +17,13 @@ pub enum Format {
 }
 
 /// Starts logging, and makes panics write where they happened and nothing else: a panic's message can hold the value that
-/// it tripped over. `PRIVET_LOG` filters as in `info` or `privet=debug`; the default is `info`.
+/// it tripped over. `PRIVET_LOG` filters as in `info` or `privet=debug`; without it, lines up to `default` are written.
 ///
 /// # Errors
 /// If logging was started before.
-pub fn start(format: Format) -> Result<(), AlreadyStarted> {
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .with_env_var("PRIVET_LOG")
-        .from_env_lossy();
+pub fn start(format: Format, default: LevelFilter) -> Result<(), AlreadyStarted> {
+    let filter =
+        EnvFilter::builder().with_default_directive(default.into()).with_env_var("PRIVET_LOG").from_env_lossy();
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
         Format::Text => fmt::layer().with_writer(io::stderr).boxed(),
         Format::Json => fmt::layer().json().with_writer(io::stderr).boxed(),
