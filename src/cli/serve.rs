@@ -55,10 +55,11 @@ pub async fn run(args: Serve, terminal: &Terminal) -> Result<Exit> {
     let address = config.server.listen;
     let listener = std::net::TcpListener::bind(address)
         .with_context(|| format!("server.listen: {address} can't be listened on"))?;
+    let terminated = shutdown::terminated()?;
     let policy_changed = if args.adopt_policy { Changed::Adopt } else { Changed::Refuse };
     let running = start(config, Options { listener, policy_changed, dev: DevCertificates::Refused }).await?;
     tracing::info!(address = %running.address(), "serving");
-    match running.wait().await? {
+    match running.wait(terminated).await? {
         Ended::Shutdown => Ok(Exit::Ok),
         Ended::Fault => Ok(Exit::Unavailable),
     }
@@ -250,16 +251,16 @@ impl Running {
         finish(serving, ending).await
     }
 
-    /// Runs until the process is told to end (SIGTERM, SIGINT) or the log fails.
+    /// Runs until `told` to end or until the log fails. For a process that is [`shutdown::terminated`], taken before it
+    /// started, so that no signal comes too early.
     ///
     /// # Errors
     /// The server failed in another way.
-    pub async fn wait(self) -> Result<Ended> {
+    pub async fn wait(self, told: impl Future<Output = ()>) -> Result<Ended> {
         let Self { stop, mut serving, ending, .. } = self;
-        let terminated = shutdown::terminated()?;
         tokio::select! {
             ended = &mut serving => return end(ended?, ending).await,
-            () = terminated => {}
+            () = told => {}
         }
         let _ = stop.send(());
         finish(serving, ending).await

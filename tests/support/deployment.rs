@@ -95,7 +95,7 @@ impl Deployment {
 
     /// Waits until the server ends by itself.
     pub async fn ended(&mut self) -> Ended {
-        self.running.take().unwrap().wait().await.unwrap()
+        self.running.take().unwrap().wait(std::future::pending()).await.unwrap()
     }
 
     /// A client with the SPIFFE id `spiffe://acme.example/<name>`.

@@ -131,17 +131,19 @@ impl Node {
 fn child_serves_until_it_is_killed() {
     let Some(dir) = env::var_os(SITE) else { return };
     if env::var_os("PRIVET_LOG").is_some() {
-        logging::start(Format::Text).unwrap();
+        logging::start(Format::Text, tracing::level_filters::LevelFilter::INFO).unwrap();
     }
     let mut machine = Machine::this();
     if let Some(path) = env::var_os(DRAWS) {
         machine.entropy = Arc::new(Recorded { source: machine.entropy, record: File::create(path).unwrap() });
     }
     Runtime::new().unwrap().block_on(async {
+        let terminated = privet::server::shutdown::terminated().unwrap();
         let (running, address) = run_on(machine, Path::new(&dir)).await;
         say(&format!("serving {address}"));
         // A child whose parent is gone must not stay for ever.
-        let ended = timeout(Duration::from_secs(180), running.wait()).await.expect("the parent ends this").unwrap();
+        let ended =
+            timeout(Duration::from_secs(180), running.wait(terminated)).await.expect("the parent ends this").unwrap();
         say(&format!("ended {ended:?}"));
     });
 }
