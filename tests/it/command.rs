@@ -10,7 +10,7 @@ use std::{
 };
 
 /// The command, without anything that the surroundings say.
-fn privet(args: &[&str]) -> Command {
+pub fn privet(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_privet"));
     command.args(args);
     for name in ["PRIVET_IDENTITY", "PRIVET_SERVER", "PRIVET_CA", "PRIVET_TENANT", "PRIVET_LOG"] {
@@ -19,19 +19,19 @@ fn privet(args: &[&str]) -> Command {
     command
 }
 
-fn run(args: &[&str]) -> Output {
+pub fn run(args: &[&str]) -> Output {
     privet(args).output().unwrap()
 }
 
-fn stdout(output: &Output) -> String {
+pub fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn stderr(output: &Output) -> String {
+pub fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-fn code(output: &Output) -> i32 {
+pub fn code(output: &Output) -> i32 {
     output.status.code().unwrap()
 }
 

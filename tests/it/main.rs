@@ -12,6 +12,7 @@
 )]
 
 mod command;
+mod dev;
 mod hostile;
 mod log;
 mod server;
