@@ -68,7 +68,12 @@ impl Deployment {
     }
 
     pub async fn start_with(setup: Setup) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::start_in(&std::env::temp_dir(), setup).await
+    }
+
+    /// The same, in a directory of its own below `parent`.
+    pub async fn start_in(parent: &Path, setup: Setup) -> Self {
+        let dir = tempfile::tempdir_in(parent).unwrap();
         let ca = Ca::new("test CA");
         write_files(dir.path(), &ca, &setup);
         FileRoot::create(&dir.path().join("root"), Arc::new(SystemEntropy::open())).unwrap();
