@@ -112,8 +112,11 @@ impl Config {
 
     /// A root key in the store's directory would be in every copy of the store.
     fn check_root(&self, text: &str) -> Result<(), std::ops::Range<usize>> {
-        let real =
-            |path: &Path| path.canonicalize().unwrap_or_else(|_| std::path::absolute(path).unwrap_or(path.into()));
+        // What is not there yet will be made in a directory that is.
+        let real = |path: &Path| {
+            let parent = || Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
+            path.canonicalize().ok().or_else(parent).unwrap_or(path.into())
+        };
         let (root, store) = (real(&self.root.dir), real(&self.store.dir));
         if root.starts_with(&store) || store.starts_with(&root) {
             Err(place::find_key(text, "root", "dir", 0))

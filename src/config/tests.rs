@@ -146,6 +146,19 @@ fn a_tenant_of_another_region_is_refused() {
 }
 
 #[test]
+fn root_and_store_lie_apart_whatever_their_paths_look_like() {
+    for root in ["data", "data/root", "./data/root", "."] {
+        let refused = refusal("dir = \"root\"", &format!("dir = {root:?}"));
+        assert!(refused.contains("root.dir: must not lie in store.dir"), "{root}: {refused}");
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(scratch.path().join("data/inner")).unwrap();
+    std::os::unix::fs::symlink(scratch.path().join("data/inner"), scratch.path().join("root")).unwrap();
+    let refused = Config::parse(MINIMAL, &scratch.path().join("privet.toml")).unwrap_err().to_string();
+    assert!(refused.contains("root.dir"), "{refused}");
+}
+
+#[test]
 fn metrics_listen_on_loopback_only() {
     let with = |address: &str| parse(&format!("{MINIMAL}\n[server]\nmetrics_listen = \"{address}\"\n"));
     assert!(with("127.0.0.1:9090").is_ok() && with("[::1]:9090").is_ok());
