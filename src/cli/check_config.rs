@@ -15,6 +15,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{
+    answer::{put, put_json},
     failure::Exit,
     terminal::{Terminal, printable_lines},
 };
@@ -44,17 +45,22 @@ struct Check {
 /// Looks at everything; refused if something does not hold.
 ///
 /// # Errors
-/// None: whatever is wrong is said.
+/// The output can't be written. Whatever is wrong with the configuration is said, and no error.
 pub fn run(args: &CheckConfig, terminal: &Terminal) -> Result<Exit> {
     let now = SystemClock::start().wall_secs();
     let checks = look(&args.config, now);
     let holds = checks.iter().all(|check| check.holds);
-    if terminal.json {
-        println!("{}", serde_json::json!({ "holds": holds, "checks": checks }));
+    let shown = if terminal.json {
+        put_json(&serde_json::json!({ "holds": holds, "checks": checks }))
     } else {
-        print!("{}", text(&checks, terminal.colour_stdout()));
+        put(text(&checks, terminal.colour_stdout()).as_bytes())
+    };
+    if !holds {
+        // Whether or not anybody reads why.
+        return Ok(Exit::Refused);
     }
-    Ok(if holds { Exit::Ok } else { Exit::Refused })
+    shown?;
+    Ok(Exit::Ok)
 }
 
 fn look(file: &Path, now: u64) -> Vec<Check> {
