@@ -31,7 +31,6 @@ mod input;
 mod options;
 mod table;
 
-use crate::server::shutdown;
 use failure::{Exit, Failure};
 use terminal::Terminal;
 
@@ -118,8 +117,6 @@ impl Cli {
 
 impl Server {
     async fn run(self, terminal: &Terminal) -> anyhow::Result<Exit> {
-        // Not for clients: a process that can't be looked into can't open its own /dev/fd/…, e.g. for `--in <(…)`.
-        shutdown::harden()?;
         match self {
             Self::Dev(args) => dev::run(args, terminal).await,
             Self::Init(args) => init::run(&args, terminal),

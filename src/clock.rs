@@ -33,8 +33,7 @@ impl SystemClock {
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is where the system's clock comes in")]
     fn wall_micros(&self) -> u64 {
-        // A clock before 1970 or past 584,000 years is broken; 0 makes every expiring grant count as not yet begun or
-        // leaves the log's last time in force.
+        // A clock before 1970 is broken. A server does not start by it; one that runs goes by the log's last time.
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_micros()).unwrap_or(0))
     }
 

@@ -99,12 +99,27 @@ impl Config {
         for path in config.paths() {
             *path = dir.join(&*path);
         }
+        config.check_root(text).map_err(|at| {
+            invalid(at, "root.dir".to_owned(), "must not lie in store.dir, nor store.dir in it".to_owned())
+        })?;
         Ok(config)
     }
 
     /// The tenants that the callers of each trust domain may name.
     pub fn bindings(&self) -> Bindings {
         self.trust_domain.iter().map(|domain| (domain.name.clone(), domain.tenants.iter().cloned().collect())).collect()
+    }
+
+    /// A root key in the store's directory would be in every copy of the store.
+    fn check_root(&self, text: &str) -> Result<(), std::ops::Range<usize>> {
+        let real =
+            |path: &Path| path.canonicalize().unwrap_or_else(|_| std::path::absolute(path).unwrap_or(path.into()));
+        let (root, store) = (real(&self.root.dir), real(&self.store.dir));
+        if root.starts_with(&store) || store.starts_with(&root) {
+            Err(place::find_key(text, "root", "dir", 0))
+        } else {
+            Ok(())
+        }
     }
 
     fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {

@@ -27,6 +27,9 @@ pub use spiffe::spiffe_id;
 pub struct Connection {
     /// The address it came from.
     pub peer: SocketAddr,
+    /// What it showed: `mtls:` and the first 16 hexadecimal digits of the certificate's SHA-256. So is a certificate known
+    /// that names nobody.
+    pub authentication: String,
     /// Whose it is, or why it is nobody's.
     pub caller: Result<Caller, Unidentified>,
 }
@@ -34,7 +37,7 @@ pub struct Connection {
 impl Connection {
     /// Reads a verified leaf certificate, in DER.
     pub fn new(peer: SocketAddr, leaf: &[u8], bindings: &Bindings) -> Self {
-        Self { peer, caller: Caller::from_certificate(leaf, bindings) }
+        Self { peer, authentication: authentication(leaf), caller: Caller::from_certificate(leaf, bindings) }
     }
 }
 
@@ -57,9 +60,7 @@ impl Caller {
     /// [`Unidentified`] if it does not carry exactly one well-formed SPIFFE id.
     pub fn from_certificate(leaf: &[u8], bindings: &Bindings) -> Result<Self, Unidentified> {
         let (principal, valid_until) = spiffe::read(leaf)?;
-        let mut authentication = hex::encode(digest::digest(&digest::SHA256, leaf));
-        authentication.truncate(16);
-        authentication.insert_str(0, "mtls:");
+        let authentication = authentication(leaf);
         let tenants = bindings.tenants_of(&principal);
         Ok(Self { principal, authentication, tenants, valid_until })
     }
@@ -73,6 +74,13 @@ impl Caller {
     pub fn may_name(&self, tenant: &Tenant) -> bool {
         self.tenants.contains(tenant)
     }
+}
+
+fn authentication(leaf: &[u8]) -> String {
+    let mut authentication = hex::encode(digest::digest(&digest::SHA256, leaf));
+    authentication.truncate(16);
+    authentication.insert_str(0, "mtls:");
+    authentication
 }
 
 /// Why a verified certificate is nobody's. The text names the rule, never what the certificate holds.

@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
-use privet::cli::{Cli, failure::Exit};
+use privet::{
+    cli::{Cli, failure::Exit},
+    server::shutdown::harden,
+};
 
 fn main() -> ExitCode {
     run().unwrap_or_else(|exit| exit).into()
@@ -10,9 +13,11 @@ fn main() -> ExitCode {
 
 fn run() -> Result<Exit, Exit> {
     let cli = Cli::from_args(std::env::args_os())?;
-    // A core dump would hold plaintext and keys; where the limit can't be set, it is as the user left it.
-    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
-    let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
+    // Clients hold plaintext too: whatever runs here leaves no core dump, and no file that others can read.
+    harden().map_err(|error| {
+        eprintln!("error: the process can't be shut off from others: {error}");
+        Exit::Unavailable
+    })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
         eprintln!("error: no runtime: {error}");
         Exit::Unavailable

@@ -124,11 +124,12 @@ async fn story<O: Operation>(
     request: O,
 ) -> Result<Released<O::Answer>, Failure> {
     let caller = match &connection.caller {
-        Ok(caller) if caller.has_ended(service.log.now_secs()) => {
-            return Err(service.refuse_unidentified(O::NAME, Unidentified::Expired).await);
+        // By the wall clock, as the handshake was: the log's time may be ahead of it.
+        Ok(caller) if caller.has_ended(service.log.wall_secs()) => {
+            return Err(service.refuse_unidentified(O::NAME, connection, Unidentified::Expired).await);
         }
         Ok(caller) => caller,
-        Err(unidentified) => return Err(service.refuse_unidentified(O::NAME, *unidentified).await),
+        Err(unidentified) => return Err(service.refuse_unidentified(O::NAME, connection, *unidentified).await),
     };
     let tenant = validate::tenant_for_log(caller, request.header());
     let asked = match request.validate(service, &service.policy.load_full(), caller) {

@@ -21,6 +21,9 @@ use crate::{
 /// Messages of one stream that are worked on at once, at most.
 const STREAM_IN_FLIGHT_MAX: usize = 16;
 
+/// The metadata that echoes a unary call's request id; a stream's messages carry a sequence number instead.
+const REQUEST_ID: &str = "privet-request-id";
+
 /// Answers of a stream.
 pub(super) type Answers<A> = Pin<Box<dyn Stream<Item = Result<A, Status>> + Send>>;
 
@@ -54,10 +57,17 @@ impl Api {
         let charge = arrival.meter.take_all().until_delivered();
         let permit = (arrival.admission.try_admit()?, charge.clone());
         let operation = ask(request.into_inner());
+        let request_id = operation.header().request_id.parse();
         let outcome = operations::run(self.service.clone(), arrival.connection, operation, permit).await;
-        let mut response = Response::new(outcome.map(answer).map_err(status::of)?);
-        response.extensions_mut().insert(charge);
-        Ok(response)
+        let mut response = outcome.map(|released| Response::new(answer(released))).map_err(status::of);
+        if let Ok(request_id) = request_id {
+            let metadata = response.as_mut().map_or_else(Status::metadata_mut, Response::metadata_mut);
+            metadata.insert(REQUEST_ID, request_id);
+        }
+        response.map(|mut response| {
+            response.extensions_mut().insert(charge);
+            response
+        })
     }
 
     /// Answers each message of a stream with one operation, in order, several at once.
@@ -94,11 +104,14 @@ impl Api {
             async move {
                 let (message, connection, permit) = next?;
                 let (sequence, operation) = ask(message);
-                let outcome = operations::run(service, connection, operation, permit).await;
-                Ok(answer(sequence, outcome.map_err(status::of)))
+                // Held by the operation to its end, and by its answer until that is on its way.
+                let permit = Arc::new(permit);
+                let outcome = operations::run(service, connection, operation, permit.clone()).await;
+                Ok((answer(sequence, outcome.map_err(status::of)), permit))
             }
         });
-        Ok(Response::new(Box::pin(answers.buffered(STREAM_IN_FLIGHT_MAX))))
+        let answers = answers.buffered(STREAM_IN_FLIGHT_MAX).map(|answered| answered.map(|(answer, _permit)| answer));
+        Ok(Response::new(Box::pin(answers)))
     }
 }
 

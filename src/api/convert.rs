@@ -16,6 +16,7 @@ use crate::{
         stored,
         v1::{self, decrypted_field, encrypted_field, indexed_value},
     },
+    store::Direction,
 };
 
 type Answer<O> = Released<<O as Operation>::Answer>;
@@ -152,7 +153,11 @@ pub(super) fn checked(released: Answer<check::Check>) -> v1::CheckResponse {
 
 pub(super) fn list_entries(request: v1::ListEntriesRequest) -> lists::ListEntries {
     lists::ListEntries {
-        oldest_first: request.order() == v1::Order::OldestFirst,
+        order: match v1::Order::try_from(request.order) {
+            Ok(v1::Order::Unspecified | v1::Order::NewestFirst) => Some(Direction::Descending),
+            Ok(v1::Order::OldestFirst) => Some(Direction::Ascending),
+            Err(_) => None,
+        },
         page_size: request.page_size,
         filter: lists::Filter {
             operation: request.operation,

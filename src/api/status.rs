@@ -62,6 +62,11 @@ pub fn of(failure: Failure) -> Status {
             "the access log can't be written, so nothing can be answered",
             details("LOG_UNAVAILABLE", Some(Duration::from_secs(5))),
         ),
+        Failure::Unreadable => status(
+            Code::Unavailable,
+            "what is stored can't be read, so this can't be answered; the server's own log says why",
+            details("STATE_UNREADABLE", Some(Duration::from_secs(5))),
+        ),
         Failure::Internal => status(Code::Internal, "internal error; nothing was released", details("INTERNAL", None)),
     }
 }

@@ -92,8 +92,8 @@ impl Packer {
 
 const KEY: usize = 10;
 
-/// Reads values in ascending order of their keys back into entries, and checks each hash. `None` where the last entry goes
-/// on in values that were not given.
+/// Reads values in ascending order of their keys back into entries, and checks each hash. A last entry that goes on in values
+/// that were not given is left out.
 ///
 /// # Errors
 /// [`Error::Damaged`] where the values can't be what [`Packer`] made.

@@ -120,6 +120,7 @@ impl Log {
             entries: AtomicU64::new(head.entries),
             time_unix_micros: AtomicU64::new(state.last_time_unix_micros),
             policy_version: AtomicU64::new(state.policy_version),
+            opened_with_policy_hash: state.policy_hash.clone(),
             failed: watch::Sender::new(false),
         });
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
@@ -146,9 +147,19 @@ impl Log {
         self.clock.wall_micros().max(self.shared.time_unix_micros.load(Ordering::Acquire))
     }
 
+    /// The wall clock, in whole seconds since 1970: it may run back.
+    pub fn wall_secs(&self) -> u64 {
+        self.clock.wall_secs()
+    }
+
     /// [`Self::now_micros`] in whole seconds.
     pub fn now_secs(&self) -> u64 {
         self.now_micros() / 1_000_000
+    }
+
+    /// The hash of the policy in force when the log was opened, empty before the first.
+    pub fn opened_with_policy_hash(&self) -> &[u8] {
+        &self.shared.opened_with_policy_hash
     }
 
     /// The policy version in force, 0 before the first.
@@ -215,6 +226,7 @@ struct Shared {
     time_unix_micros: AtomicU64,
     /// Written by the writer only.
     policy_version: AtomicU64,
+    opened_with_policy_hash: Vec<u8>,
     failed: watch::Sender<bool>,
 }
 

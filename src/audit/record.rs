@@ -5,7 +5,7 @@ use prost::Message;
 use super::entry;
 use crate::{
     id::Tenant,
-    proto::stored::{self, Outcome},
+    proto::stored::{self, Outcome, Verdict},
 };
 
 /// The bytes of a subject's alias.
@@ -117,24 +117,47 @@ impl Targets {
         }
     }
 
+    /// What all of it together came to: a refusal of each field, of some, or of none. That a value was bad is no refusal.
+    pub fn verdict(&self) -> Verdict {
+        let denied = self.groups.iter().filter(|group| group.outcome == Outcome::Denied).count();
+        match denied {
+            0 => Verdict::Allow,
+            all if all == self.groups.len() => Verdict::Deny,
+            _ => Verdict::Partial,
+        }
+    }
+
     /// The groups as they are stored: aliases sorted, so that their order tells nothing of the request's.
     pub fn finish(self) -> Vec<stored::Target> {
-        self.groups
-            .into_iter()
-            .map(|mut group| {
-                group.aliases.sort_unstable();
-                group.aliases.dedup();
-                stored::Target {
-                    object: group.object,
-                    outcome: group.outcome.into(),
-                    count: group.count,
-                    aliases: group.aliases.concat(),
-                    action: group.action.to_owned(),
-                }
-            })
-            .collect()
+        self.groups.into_iter().flat_map(Group::targets).collect()
     }
 }
+
+impl Group {
+    /// One target, or several where its aliases alone would fill an entry; the first carries the count that is left over.
+    fn targets(mut self) -> Vec<stored::Target> {
+        self.aliases.sort_unstable();
+        self.aliases.dedup();
+        let target = |count, aliases: &[[u8; ALIAS_BYTES]]| stored::Target {
+            object: self.object.clone(),
+            outcome: self.outcome.into(),
+            count,
+            aliases: aliases.concat(),
+            action: self.action.to_owned(),
+        };
+        let (first, rest) = self.aliases.split_at_checked(TARGET_ALIASES_MAX).unwrap_or((&self.aliases, &[]));
+        let in_rest = u32::try_from(rest.len()).unwrap_or(u32::MAX);
+        let mut targets = vec![target(self.count.saturating_sub(in_rest), first)];
+        targets.extend(
+            rest.chunks(TARGET_ALIASES_MAX)
+                .map(|aliases| target(u32::try_from(aliases.len()).unwrap_or(u32::MAX), aliases)),
+        );
+        targets
+    }
+}
+
+/// Aliases in one target, at most: 32,000 bytes.
+const TARGET_ALIASES_MAX: usize = 2_000;
 
 #[cfg(test)]
 mod tests {
@@ -174,6 +197,34 @@ mod tests {
             seen += entry.targets.len();
         }
         assert_eq!(seen, 1_000);
+    }
+
+    #[test]
+    fn ten_thousand_subjects_are_recorded_whole() {
+        let mut targets = Targets::default();
+        for n in 0..10_000_u32 {
+            let alias = [n.to_be_bytes(); 4].concat().try_into().unwrap();
+            targets.add("pii/account/email", "", Outcome::Sealed, Some(alias));
+            targets.add("pii/account/email", "", Outcome::Sealed, Some(alias));
+        }
+        let record = Record::encode(&tenant(), stored::Entry::default(), targets.finish()).unwrap();
+        let entries = record.entries.iter().map(|bytes| stored::Entry::decode(bytes.as_slice()).unwrap());
+        let targets: Vec<_> = entries.flat_map(|entry| entry.targets).collect();
+        assert_eq!(targets.iter().map(|target| target.count).sum::<u32>(), 20_000);
+        assert_eq!(targets.iter().map(|target| target.aliases.len()).sum::<usize>(), 160_000);
+    }
+
+    #[test]
+    fn the_verdict_is_of_what_became_of_the_fields() {
+        let verdict = |outcomes: &[Outcome]| {
+            let mut targets = Targets::default();
+            outcomes.iter().for_each(|outcome| targets.add("pii/account/email", "", *outcome, None));
+            targets.verdict()
+        };
+        assert_eq!(verdict(&[Outcome::Denied, Outcome::Denied]), Verdict::Deny);
+        assert_eq!(verdict(&[Outcome::Denied, Outcome::Masked]), Verdict::Partial);
+        assert_eq!(verdict(&[Outcome::Masked, Outcome::InvalidCiphertext]), Verdict::Allow);
+        assert_eq!(verdict(&[]), Verdict::Allow);
     }
 
     #[test]

@@ -34,7 +34,7 @@ Examples:
   privet audit list --class pii/billing/tax_id --oldest-first --limit 0 --json > entries.jsonl")]
 pub struct List {
     /// Whose log (_system: the deployment's own)
-    #[arg(long, env = "PRIVET_TENANT", value_parser = Tenant::parse_or_system)]
+    #[arg(long, env = "PRIVET_TENANT", hide_env_values = true, value_parser = Tenant::parse_or_system)]
     tenant: Tenant,
     /// Only what this principal did
     #[arg(long, value_parser = Principal::parse)]
@@ -51,10 +51,10 @@ pub struct List {
     /// Only with this ticket or order
     #[arg(long, value_parser = Reference::parse)]
     reference: Option<Reference>,
-    /// Only from this time on: 2026-11-23T19:00:00Z, 2026-11-23 (UTC), or 90s, 15m, 2h, 7d ago
+    /// Only since 2026-11-23T19:00:00Z, 2026-11-23 (UTC), or 15m, 2h, 7d ago
     #[arg(long, value_name = "TIME")]
     since: Option<When>,
-    /// Only before this time
+    /// Only before that
     #[arg(long, value_name = "TIME")]
     until: Option<When>,
     /// Oldest entries first

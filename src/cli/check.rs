@@ -22,11 +22,11 @@ Examples:
   privet check pii/account/email decrypt pii/billing/tax_id decrypt --purpose invoicing
   privet check audit read --principal spiffe://acme.example/auditor")]
 pub struct Check {
-    /// What to do with what: pairs of a class (or policy, audit, keys, subjects, tenants) and an action
+    /// A class, or policy, audit, keys, subjects, tenants; and an action
     #[arg(required = true, num_args = 1.., value_name = "OBJECT ACTION")]
     items: Vec<String>,
     /// Whose customers these are
-    #[arg(long, env = "PRIVET_TENANT", value_parser = Tenant::parse)]
+    #[arg(long, env = "PRIVET_TENANT", hide_env_values = true, value_parser = Tenant::parse)]
     tenant: Tenant,
     /// Why [default: operate, if no object is a class]
     #[arg(long, value_parser = Purpose::parse)]

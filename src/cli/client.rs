@@ -3,7 +3,7 @@
 //! TLS 1.3 with a client certificate, one CA, and nothing else: no system roots, no resumption, no switch that turns a check
 //! off. A private key that others on this machine can read is refused.
 //!
-//! This and [`status`] are the only places of the command line that know tonic.
+//! This and what lies beneath it are the only places of the command line that know tonic.
 
 use std::{
     fmt, io,

@@ -20,13 +20,13 @@ use crate::{
 /// Open one field, or columns of a CSV file
 #[derive(Args)]
 #[command(after_help = "\
-The pv1_… text comes from standard input or --in FILE; the value goes to standard output, byte for byte:
+The pv1_… text comes from standard input or --in FILE; the value goes out, byte for byte:
   privet decrypt --class pii/account/email --subject cust-1 --purpose invoicing < sealed.txt
   privet decrypt --csv in.csv --subject id --map email=pii/account/email --out out.csv --purpose invoicing
 A cell that can't be opened is left empty and reported, and the exit code is 1.")]
 pub struct Decrypt {
-    /// How values are shown
-    #[arg(long, value_enum, default_value_t = Form::Plaintext)]
+    /// Form of the values
+    #[arg(long, value_enum, default_value_t = Form::Plaintext, hide_default_value = true, help_heading = "Field")]
     form: Form,
     #[command(flatten)]
     fields: Fields,

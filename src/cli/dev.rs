@@ -30,6 +30,7 @@ use crate::{
     operations::start::Changed,
     server::{
         Ended,
+        shutdown::terminated,
         telemetry::logging::{self, Format},
         tls::DevCertificates,
     },
@@ -59,6 +60,7 @@ pub async fn run(args: Dev, terminal: &Terminal) -> Result<Exit> {
     if !args.listen.ip().is_loopback() {
         bail!("--listen: `privet dev` serves this machine only, on a loopback address; `privet serve` serves others");
     }
+    let terminated = terminated()?;
     logging::start(Format::Text, LevelFilter::WARN)?;
     let clock = SystemClock::start();
     let now = OffsetDateTime::from_unix_timestamp(i64::try_from(clock.wall_secs())?)?;
@@ -80,7 +82,7 @@ pub async fn run(args: Dev, terminal: &Terminal) -> Result<Exit> {
         outcome: &outcome,
     };
     report.print(terminal.json, terminal.colour_stdout());
-    let ended = if args.once { running.shutdown().await? } else { running.wait().await? };
+    let ended = if args.once { running.shutdown().await? } else { running.wait(terminated).await? };
     Ok(match ended {
         Ended::Fault => Exit::Unavailable,
         Ended::Shutdown if args.once && !outcome.held() => Exit::Refused,

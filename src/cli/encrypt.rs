@@ -20,13 +20,13 @@ use crate::{
 /// Seal one field, or columns of a CSV file
 #[derive(Args)]
 #[command(after_help = "\
-The value comes from standard input or --in FILE; the ciphertext goes to standard output as pv1_… text:
+The value comes from standard input or --in FILE; pv1_… text goes to standard output:
   printf %s anna@example.com | privet encrypt --class pii/account/email --subject cust-1 --purpose signup
   privet encrypt --csv in.csv --subject id --map email=pii/account/email --out out.csv --purpose signup
 A cell that can't be sealed is left empty and reported, and the exit code is 1.")]
 pub struct Encrypt {
     /// Print the value's blind index too, as a second line in hexadecimal
-    #[arg(long, conflicts_with = "csv")]
+    #[arg(long, conflicts_with = "csv", help_heading = "Field")]
     index: bool,
     #[command(flatten)]
     fields: Fields,

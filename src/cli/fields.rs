@@ -14,11 +14,12 @@ use crate::id::{Class, Subject};
 
 /// One field, or columns of a CSV file. Not printable: it holds a subject id.
 #[derive(Args)]
+#[command(next_help_heading = "Field")]
 pub struct Fields {
     /// Class of the field, e.g. pii/account/email
     #[arg(long, value_parser = Class::parse, required_unless_present = "csv")]
     class: Option<Class>,
-    /// Id of the customer, visible to other users of this machine; with --csv, its column
+    /// Id of the customer, which `ps` shows; with --csv, its column
     #[arg(long, value_name = "ID|COLUMN", required_unless_present = "subject_file")]
     subject: Option<String>,
     /// File that holds the id of the customer

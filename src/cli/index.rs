@@ -20,7 +20,7 @@ use crate::{
 /// Compute the blind index of a value, for looking it up
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The value comes from standard input or --in FILE; the index goes to standard output in hexadecimal:
+The value comes from standard input or --in FILE; the index goes out in hexadecimal:
   printf %s anna@example.com | privet index --class pii/account/email --purpose support-ticket")]
 pub struct Index {
     /// Class of the value, e.g. pii/account/email

@@ -15,13 +15,13 @@ use crate::id::{Principal, Purpose, Reference, Tenant};
 #[command(next_help_heading = "Connection")]
 pub struct Connection {
     /// Directory with cert.pem and key.pem: who you are
-    #[arg(long, value_name = "DIR", env = "PRIVET_IDENTITY")]
+    #[arg(long, value_name = "DIR", env = "PRIVET_IDENTITY", hide_env_values = true)]
     identity: PathBuf,
-    /// Server [default: what DIR/../../address says, else 127.0.0.1:7443]
-    #[arg(long, value_name = "HOST:PORT", env = "PRIVET_SERVER")]
+    /// Server (else: DIR/../../address, 127.0.0.1:7443)
+    #[arg(long, value_name = "HOST:PORT", env = "PRIVET_SERVER", hide_env_values = true)]
     server: Option<Address>,
-    /// CA of the server's certificate [default: DIR/ca.pem, else DIR/../../ca.pem]
-    #[arg(long, value_name = "FILE", env = "PRIVET_CA")]
+    /// Server's CA [default: DIR/ca.pem or DIR/../../ca.pem]
+    #[arg(long, value_name = "FILE", env = "PRIVET_CA", hide_env_values = true)]
     ca: Option<PathBuf>,
 }
 
@@ -37,7 +37,7 @@ impl Connection {
 #[command(next_help_heading = "Request")]
 pub struct Header {
     /// Whose customers these are
-    #[arg(long, env = "PRIVET_TENANT", value_parser = Tenant::parse)]
+    #[arg(long, env = "PRIVET_TENANT", hide_env_values = true, value_parser = Tenant::parse)]
     pub tenant: Tenant,
     /// Why, e.g. signup, invoicing, support-ticket
     #[arg(long, value_parser = Purpose::parse)]
@@ -48,7 +48,7 @@ pub struct Header {
     /// Your own id for this request
     #[arg(long, value_name = "ID", value_parser = Reference::parse, default_value = "", hide_default_value = true)]
     pub request_id: Reference,
-    /// Human on whose behalf this is done, e.g. user:okta/00u1 (recorded, authorizes nothing)
+    /// Human behind this, e.g. user:okta/00u1: recorded, authorizes nothing
     #[arg(long, value_name = "PRINCIPAL", value_parser = Principal::parse_external)]
     pub actor: Option<Principal>,
 }

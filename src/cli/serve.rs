@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
 use clap::Args;
 use tokio::{
-    sync::oneshot,
+    sync::{oneshot, watch},
     task::JoinHandle,
     time::{MissedTickBehavior, interval},
 };
@@ -55,10 +55,11 @@ pub async fn run(args: Serve, terminal: &Terminal) -> Result<Exit> {
     let address = config.server.listen;
     let listener = std::net::TcpListener::bind(address)
         .with_context(|| format!("server.listen: {address} can't be listened on"))?;
+    let terminated = shutdown::terminated()?;
     let policy_changed = if args.adopt_policy { Changed::Adopt } else { Changed::Refuse };
     let running = start(config, Options { listener, policy_changed, dev: DevCertificates::Refused }).await?;
     tracing::info!(address = %running.address(), "serving");
-    match running.wait().await? {
+    match running.wait(terminated).await? {
         Ended::Shutdown => Ok(Exit::Ok),
         Ended::Fault => Ok(Exit::Unavailable),
     }
@@ -75,6 +76,21 @@ pub struct Options {
     pub dev: DevCertificates,
 }
 
+/// What comes from outside the program and a test may want to see or to steer.
+pub struct Machine {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness, for keys and nonces.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Machine {
+    /// The machine that the program runs on.
+    pub fn this() -> Self {
+        Self { clock: Arc::new(SystemClock::start()), entropy: Arc::new(SystemEntropy::open()) }
+    }
+}
+
 /// A server that listens.
 #[derive(Debug)]
 pub struct Running {
@@ -89,12 +105,21 @@ pub struct Running {
 /// # Errors
 /// Whatever keeps it from starting, with what to do about it. Nothing listens then.
 pub async fn start(config: Config, options: Options) -> Result<Running> {
+    start_on(Machine::this(), config, options).await
+}
+
+/// The same, with time and randomness of the caller's choice.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_on(Machine { clock, entropy }: Machine, config: Config, options: Options) -> Result<Running> {
     if config.dev && options.dev == DevCertificates::Refused {
         bail!("this configuration was made by `privet dev`; `serve` wants one made by `privet init`");
     }
     let config = Arc::new(config);
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::open());
+    if clock.wall_secs() < CLOCK_SECS_MIN {
+        bail!("the machine's clock is years behind: set it right, since what expires goes by it");
+    }
 
     let tls = Arc::new(Tls::load(&config.tls, options.dev)?);
     let root = match config.root.kind {
@@ -131,6 +156,7 @@ pub async fn start(config: Config, options: Options) -> Result<Running> {
         limits: operations::Limits {
             fields_max: config.limits.fields_max,
             field_bytes_max: config.limits.field_bytes_max,
+            message_bytes_max: config.limits.message_bytes_max,
         },
         region: config.region.clone(),
     });
@@ -148,7 +174,7 @@ async fn listen(
     let (routes, health) = Api::new(service.clone()).routes(config.limits.message_bytes_max, config.reflection)?;
     let budget = Budget::new(config.limits.bytes_in_flight_max, config.limits.in_flight_max);
     let metrics = Metrics::new();
-    observe(&metrics, &budget, &service);
+    observe(&metrics, &service);
     let endpoint = match config.server.metrics_listen {
         Some(address) => Some(Endpoint::bind(address).await.context("the metrics listener can't be bound")?),
         None => None,
@@ -158,7 +184,9 @@ async fn listen(
     let address = listener.local_addr()?;
     let (stop, stopped) = oneshot::channel::<()>();
     let fault = service.log.failure();
-    let upkeep = tokio::spawn(upkeep(service.clone()));
+    let (rest, resting) = watch::channel(false);
+    let tallying = tokio::spawn(flush_each_second(service.clone(), resting));
+    let sweeping = tokio::spawn(sweep_each_half_minute(service.clone()));
     let reloading = tokio::spawn(shutdown::reload_on_hangup(tls.clone())?);
     let parts = Parts { config, tls, routes, health, metrics, endpoint, budget };
     let serving = tokio::spawn(async move {
@@ -167,40 +195,43 @@ async fn listen(
             let _ = stopped.await;
         };
         let ended = server::serve(listener, parts, stopped, fault).await;
-        upkeep.abort();
+        sweeping.abort();
         reloading.abort();
-        // What was counted since the last second; a log that failed takes no more.
-        let _ = service.flush_tally().await;
+        // Not aborted: it may hold counts that are on their way to the log. It flushes once more before it ends.
+        let _ = rest.send(true);
+        let _ = tokio::time::timeout(WRITER_END_MAX, tallying).await;
         ended
     });
     Ok(Running { address, stop, serving, ending })
 }
 
-fn observe(metrics: &Metrics, budget: &Arc<Budget>, service: &Arc<Service>) {
-    let held = budget.clone();
-    metrics.observe("bytes_in_flight", "Bytes of requests under way", move || held.bytes_in_flight());
-    let held = budget.clone();
-    metrics.observe("requests_in_flight", "Requests under way", move || {
-        u64::try_from(held.requests_in_flight()).unwrap_or(u64::MAX)
-    });
+fn observe(metrics: &Metrics, service: &Arc<Service>) {
     let log = service.log.clone();
     metrics.observe("log_entries", "Durable entries of the log", move || log.read_point().0);
     let log = service.log.clone();
     metrics.observe("policy_version", "Version of the policy in force", move || log.policy_version());
 }
 
-/// Each second, records counted refusals; each half minute, wipes keys that were in memory for their time.
-async fn upkeep(service: Arc<Service>) {
+/// Each second, and once more at the end, records the refusals that were only counted.
+async fn flush_each_second(service: Arc<Service>, mut resting: watch::Receiver<bool>) {
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    for tick in 1_u64.. {
-        seconds.tick().await;
-        if service.flush_tally().await.is_err() {
-            return;
+    let mut last = false;
+    // A log that failed takes no more.
+    while service.flush_tally().await.is_ok() && !last {
+        tokio::select! {
+            _ = seconds.tick() => {}
+            _ = resting.wait_for(|resting| *resting) => last = true,
         }
-        if tick.is_multiple_of(30) {
-            service.keyring.sweep();
-        }
+    }
+}
+
+/// Wipes keys that were in memory for their time.
+async fn sweep_each_half_minute(service: Arc<Service>) {
+    let mut half_minutes = interval(Duration::from_secs(30));
+    loop {
+        half_minutes.tick().await;
+        service.keyring.sweep();
     }
 }
 
@@ -220,16 +251,16 @@ impl Running {
         finish(serving, ending).await
     }
 
-    /// Runs until the process is told to end (SIGTERM, SIGINT) or the log fails.
+    /// Runs until `told` to end or until the log fails. For a process that is [`shutdown::terminated`], taken before it
+    /// started, so that no signal comes too early.
     ///
     /// # Errors
     /// The server failed in another way.
-    pub async fn wait(self) -> Result<Ended> {
+    pub async fn wait(self, told: impl Future<Output = ()>) -> Result<Ended> {
         let Self { stop, mut serving, ending, .. } = self;
-        let terminated = shutdown::terminated()?;
         tokio::select! {
             ended = &mut serving => return end(ended?, ending).await,
-            () = terminated => {}
+            () = told => {}
         }
         let _ = stop.send(());
         finish(serving, ending).await
@@ -247,6 +278,9 @@ async fn end(ended: Ended, ending: Ending) -> Result<Ended> {
     let _ = tokio::time::timeout(WRITER_END_MAX, joined).await;
     Ok(ended)
 }
+
+/// 2026-01-01: no right clock shows less.
+const CLOCK_SECS_MIN: u64 = 1_767_225_600;
 
 /// How long the log's writer has to finish.
 const WRITER_END_MAX: Duration = Duration::from_secs(5);

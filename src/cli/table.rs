@@ -8,7 +8,7 @@ use super::terminal::{Terminal, printable};
 /// An empty table under these headings, for standard output.
 pub fn table<const N: usize>(headings: [&str; N], terminal: &Terminal) -> Table {
     let mut table = Table::new();
-    let width = table.width().unwrap_or(WIDTH).clamp(WIDTH_MIN, WIDTH_MAX);
+    let width = table.width().filter(|width| *width > 0).unwrap_or(WIDTH).clamp(WIDTH_MIN, WIDTH_MAX);
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     if terminal.colour_stdout() {
         table.enforce_styling()
@@ -16,8 +16,8 @@ pub fn table<const N: usize>(headings: [&str; N], terminal: &Terminal) -> Table 
         table.force_no_tty()
     };
     table.set_header(headings.map(|heading| Cell::new(heading).add_attribute(Attribute::Bold)));
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+    for (at, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, if at + 1 < N { 2 } else { 0 }));
     }
     table
 }

@@ -87,9 +87,18 @@ fn help_is_no_fault_and_nonsense_is() {
 
 #[test]
 fn help_fits_in_100_columns() {
-    for mut command in Cli::command().get_subcommands().cloned().chain([Cli::command()]) {
-        let help = command.render_long_help().to_string();
-        let long: Vec<_> = help.lines().filter(|line| line.chars().count() > 110).collect();
+    let mut root = Cli::command();
+    root.build();
+    let client =
+        ["encrypt", "decrypt", "mask", "index", "check"].map(|name| root.find_subcommand(name).unwrap().clone());
+    let list = root.find_subcommand("audit").unwrap().find_subcommand("list").unwrap().clone();
+    for mut command in client.into_iter().chain([list, root]) {
+        let help = command.render_help().to_string();
+        // Examples are there to be copied whole.
+        let long = |line: &&str| {
+            line.chars().count() > 100 && !line.contains("privet encrypt ") && !line.contains("privet decrypt ")
+        };
+        let long: Vec<_> = help.lines().filter(long).collect();
         assert!(long.is_empty(), "{long:#?}");
     }
 }

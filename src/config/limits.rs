@@ -81,8 +81,8 @@ impl Default for Limits {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Keys {
-    /// Subjects whose unwrapped keys are kept in memory, 0 to 10,000,000. Default 10,000.
-    #[serde(deserialize_with = "value::number::<_, _, 0, 10_000_000>")]
+    /// Subjects whose unwrapped keys are kept in memory, 100 to 10,000,000. Default 10,000.
+    #[serde(deserialize_with = "value::number::<_, _, 100, 10_000_000>")]
     pub cache_subjects: u64,
     /// Seconds that they are kept, 1 to 300. Default 300.
     #[serde(deserialize_with = "value::secs::<_, 1, 300>")]

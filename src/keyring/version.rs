@@ -87,13 +87,15 @@ pub(super) struct Version {
     pub wrapped: Vec<u8>,
     pub created_unix_secs: u64,
     seals: AtomicU64,
+    /// The count that the store holds.
+    saved: u64,
     opened: OnceLock<Arc<SubjectKey>>,
 }
 
 impl Version {
     /// A version as it is stored.
     pub(super) fn stored(number: u32, key_id: KeyId, wrapped: Vec<u8>, created_unix_secs: u64, seals: u64) -> Self {
-        Self { number, key_id, wrapped, created_unix_secs, seals: seals.into(), opened: OnceLock::new() }
+        Self { number, key_id, wrapped, created_unix_secs, seals: seals.into(), saved: seals, opened: OnceLock::new() }
     }
 
     /// Makes a version out of a fresh random key, and opens it.
@@ -136,14 +138,15 @@ impl Version {
         now_unix_secs.saturating_sub(self.created_unix_secs) < age_max_secs
     }
 
-    /// Takes `seals` out of the version's budget. They count even if the operation comes to nothing.
+    /// Takes `seals` out of the version's budget. They count even if the operation comes to nothing, and for as long as the
+    /// store does not hold the count of a whole further [`SEALS_UNSAVED_MAX`], each caller is told to write it down.
     pub(super) fn count(&self, seals: u32) -> Counted {
         let add = |before: u64| before.checked_add(u64::from(seals)).filter(|after| *after <= SEALS_MAX);
         match self.seals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add) {
-            Ok(before) if before / SEALS_UNSAVED_MAX == (before + u64::from(seals)) / SEALS_UNSAVED_MAX => {
-                Counted::Within
+            Ok(before) if (before + u64::from(seals)) / SEALS_UNSAVED_MAX > self.saved / SEALS_UNSAVED_MAX => {
+                Counted::Save
             }
-            Ok(_) => Counted::Save,
+            Ok(_) => Counted::Within,
             Err(_) => Counted::Over,
         }
     }

@@ -61,7 +61,7 @@ impl Operation for Check {
     }
 
     fn validate(self, service: &Service, policy: &Snapshot, caller: &Caller) -> Result<Asked, Violation> {
-        let header = validate::header(&self.header, policy, caller)?;
+        let header = validate::header_or_system(&self.header, policy, caller)?;
         validate::count("items", self.items.len(), service.limits.fields_max)?;
         let other = match self.principal.as_str() {
             "" => None,
@@ -115,8 +115,9 @@ impl Operation for Check {
             targets.add(object.as_str(), action.as_str(), outcome, None);
         }
 
-        // Record, and with it release.
-        let record = describe::checked(service, caller, header, other.as_ref(), &questions, targets)?;
+        // Record, and with it release. The grants named are those that reached the caller.
+        let by = if other.is_some() { &permission } else { &questions };
+        let record = describe::checked(service, caller, header, other.as_ref(), by, targets)?;
         let (version, until) = questions.basis();
         let until = [until, permission.basis().1].into_iter().flatten().min();
         let basis = Basis { policy: Some((version, until)), ..Basis::default() };

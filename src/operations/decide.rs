@@ -60,18 +60,10 @@ impl<'a> Decisions<'a> {
         (self.policy.version(), self.made.iter().filter_map(|(_, _, decision)| decision.valid_until).min())
     }
 
-    /// Writes the decisions into a record. One denied and one allowed make it partial.
+    /// Writes what decided into a record.
     pub(super) fn describe(&self, entry: &mut stored::Entry) {
         entry.policy_version = self.policy.version();
         entry.policy_hash = self.policy.hash().to_vec();
-        let allowed = self.made.iter().any(|(_, _, decision)| is_allow(decision));
-        let denied = self.made.iter().any(|(_, _, decision)| !is_allow(decision));
-        entry.verdict = match (allowed, denied) {
-            (true, false) => stored::Verdict::Allow,
-            (true, true) => stored::Verdict::Partial,
-            (false, _) => stored::Verdict::Deny,
-        }
-        .into();
         for (_, _, decision) in &self.made {
             add_distinct(&mut entry.grant_ids, decision.grant_ids.iter().map(|id| id.as_str()));
             add_distinct(&mut entry.roles, decision.roles.iter().map(|role| role.as_str()));

@@ -19,6 +19,7 @@ pub(super) fn decided(
 ) -> Result<Record, Halt> {
     let mut entry = common(service, operation, caller, asked);
     decisions.describe(&mut entry);
+    entry.verdict = targets.verdict().into();
     Ok(Record::encode(&asked.tenant, entry, targets.finish())?)
 }
 
@@ -48,6 +49,7 @@ pub(super) fn checked(
     let mut entry = common(service, Operation::Check, caller, asked);
     entry.effect = about.map(|principal| format!("about {principal}")).unwrap_or_default();
     decisions.describe(&mut entry);
+    entry.verdict = targets.verdict().into();
     Ok(Record::encode(&asked.tenant, entry, targets.finish())?)
 }
 
@@ -70,14 +72,15 @@ pub(super) fn denied(
 pub(super) fn refusal(
     service: &Service,
     operation: Operation,
-    caller: Option<&Caller>,
+    principal: Option<&Principal>,
+    authentication: &str,
     tenant: &Tenant,
     reason: &str,
 ) -> Option<Record> {
     let entry = stored::Entry {
         operation: operation.into(),
-        principal: caller.map(|caller| caller.principal.as_str().to_owned()).unwrap_or_default(),
-        authentication: caller.map(|caller| caller.authentication.clone()).unwrap_or_default(),
+        principal: principal.map(|principal| principal.as_str().to_owned()).unwrap_or_default(),
+        authentication: authentication.to_owned(),
         verdict: stored::Verdict::Deny.into(),
         refusal: reason.to_owned(),
         region: service.region().to_owned(),

@@ -35,8 +35,8 @@ pub struct ListEntries {
     pub page_size: i32,
     /// Where to go on; empty: at the start.
     pub page_token: String,
-    /// Oldest first instead of newest first.
-    pub oldest_first: bool,
+    /// Newest or oldest first; `None`: no known order.
+    pub order: Option<Direction>,
     /// Which entries.
     pub filter: Filter,
 }
@@ -90,10 +90,7 @@ impl Operation for ListEntries {
     }
 
     fn validate(self, service: &Service, _: &Snapshot, caller: &Caller) -> Result<Asked, Violation> {
-        let tenant = Tenant::parse_or_system(&self.header.tenant).map_err(validate::broken("tenant"))?;
-        if !caller.may_name(&tenant) {
-            return Err(Violation::new("tenant", validate::UNKNOWN_TENANT));
-        }
+        let tenant = validate::tenant_or_system(&self.header.tenant, caller)?;
         let header = Checked {
             tenant,
             purpose: Purpose::operate(),
@@ -103,18 +100,21 @@ impl Operation for ListEntries {
         };
         let page_size = match self.page_size {
             0 => PAGE_DEFAULT,
-            size if (1..=PAGE_MAX).contains(&size) => usize::try_from(size).unwrap_or(PAGE_DEFAULT),
-            _ => return Err(Violation::new("page_size", format!("must be 0 to {PAGE_MAX}"))),
+            // AIP-158: more than a page holds is no error.
+            size => {
+                usize::try_from(size.min(PAGE_MAX)).map_err(|_| Violation::new("page_size", "must not be negative"))?
+            }
         };
         check_filter(&self.filter)?;
-        let query = query(&header.tenant, &self.filter, self.oldest_first, &caller.principal);
+        let direction =
+            self.order.ok_or_else(|| Violation::new("order", "must be ORDER_NEWEST_FIRST or ORDER_OLDEST_FIRST"))?;
+        let query = query(&header.tenant, &self.filter, direction, &caller.principal);
         let cursor = match self.page_token.as_str() {
             "" => None,
             token => Some(service.page_key.cursor(token, &query).ok_or_else(|| {
                 Violation::new("page_token", "must be the next_page_token of the same query by the same caller")
             })?),
         };
-        let direction = if self.oldest_first { Direction::Ascending } else { Direction::Descending };
         Ok(Asked { header, page_size, cursor, direction, filter: self.filter, query })
     }
 
@@ -138,7 +138,7 @@ impl Operation for ListEntries {
             Direction::Ascending => Cursor { bound: at.0, next: 0 },
             Direction::Descending => Cursor { bound: at.0, next: at.0 },
         });
-        // A restored store may end before a token's bound; what is not durable is not listed.
+        // What is not durable is not listed.
         let start = Cursor { bound: start.bound.min(at.0), next: start.next.min(at.0) };
         let (entries, next) = read(service, asked, start).await?;
         let next_page_token = next.map(|next| service.page_key.token(next, &asked.query)).unwrap_or_default();
@@ -174,7 +174,8 @@ async fn read(service: &Service, asked: &Asked, mut cursor: Cursor) -> Result<(E
             run.reverse();
         }
         for entry in run {
-            if found.len() == asked.page_size || bytes > PAGE_BYTES_MAX || looked_at == LOOKED_AT_MAX {
+            let full = bytes > PAGE_BYTES_MAX.min(service.limits.message_bytes_max);
+            if found.len() == asked.page_size || full || looked_at == LOOKED_AT_MAX {
                 return Ok((found, Some(cursor)));
             }
             looked_at += 1;
@@ -240,7 +241,7 @@ fn check_filter(filter: &Filter) -> Result<(), Violation> {
 }
 
 /// An unambiguous encoding of a query and its caller.
-fn query(tenant: &Tenant, filter: &Filter, oldest_first: bool, caller: &Principal) -> Vec<u8> {
+fn query(tenant: &Tenant, filter: &Filter, direction: Direction, caller: &Principal) -> Vec<u8> {
     // An entry has a field for almost all of it, and its encoding is unambiguous.
     stored::Entry {
         principal: caller.as_str().to_owned(),
@@ -250,7 +251,7 @@ fn query(tenant: &Tenant, filter: &Filter, oldest_first: bool, caller: &Principa
         verdict: filter.verdict,
         effect: filter.class.clone(),
         reference: filter.reference.clone(),
-        part: oldest_first.into(),
+        part: (direction == Direction::Ascending).into(),
         time_unix_micros: filter.start_micros.map_or(0, |start| start.saturating_add(1)),
         tenant_seq: filter.end_micros.map_or(0, |end| end.saturating_add(1)),
         ..Default::default()

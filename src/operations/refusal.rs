@@ -4,7 +4,7 @@ use super::{Service, Violation, describe};
 use crate::{
     audit::{self, Record, Refused, Released, tally},
     id::Tenant,
-    identity::{Caller, Unidentified},
+    identity::{Caller, Connection, Unidentified},
     proto::stored::{Operation, Outcome},
 };
 
@@ -40,6 +40,8 @@ pub enum Failure {
     Aborted,
     /// The log or the store can't be used.
     Unavailable,
+    /// Keys or entries in the store can't be read.
+    Unreadable,
     /// A defect; nothing was released.
     Internal,
 }
@@ -116,10 +118,10 @@ impl FieldError {
 }
 
 impl Halt {
-    /// A store or key that can't be read: logged here, since the answer says no more than "unavailable".
+    /// A store or key that can't be read: logged here, since the answer says no more than that.
     pub(super) fn unreadable(error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error, "state can't be read");
-        Self::Failed(Failure::Unavailable)
+        Self::Failed(Failure::Unreadable)
     }
 }
 
@@ -140,9 +142,15 @@ impl From<audit::record::TooLong> for Halt {
 }
 
 impl Service {
-    pub(super) async fn refuse_unidentified(&self, operation: Operation, why: Unidentified) -> Failure {
+    pub(super) async fn refuse_unidentified(
+        &self,
+        operation: Operation,
+        connection: &Connection,
+        why: Unidentified,
+    ) -> Failure {
         let kind = tally::Kind { operation, principal: None, tenant: Tenant::system(), reason: "UNIDENTIFIED" };
-        let record = || describe::refusal(self, operation, None, &Tenant::system(), "UNIDENTIFIED");
+        let record =
+            || describe::refusal(self, operation, None, &connection.authentication, &Tenant::system(), "UNIDENTIFIED");
         self.refuse(kind, UNIDENTIFIED_EACH_MAX, record, Refusal::Unidentified(why)).await
     }
 
@@ -159,7 +167,10 @@ impl Service {
             tenant: tenant.clone(),
             reason: "INVALID_ARGUMENT",
         };
-        let record = || describe::refusal(self, operation, Some(caller), &tenant, "INVALID_ARGUMENT");
+        let record = || {
+            let Caller { principal, authentication, .. } = caller;
+            describe::refusal(self, operation, Some(principal), authentication, &tenant, "INVALID_ARGUMENT")
+        };
         self.refuse(kind, INVALID_EACH_MAX, record, Refusal::Invalid(violation)).await
     }
 

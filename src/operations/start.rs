@@ -77,6 +77,10 @@ pub async fn policy(log: &Log, store: &dyn Store, files: &Sources, changed: Chan
     let version = log.policy_version();
     if version > 0 {
         let stored = stored_policy(store, version).await?;
+        // What the log says is in force, and nothing else.
+        if stored.hash() != log.opened_with_policy_hash() {
+            return Err(Error::PolicyDamaged { version });
+        }
         if stored.hash() == files.hash() {
             return Snapshot::build(version, &stored).map_err(Error::Policy);
         }

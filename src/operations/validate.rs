@@ -22,6 +22,8 @@ pub struct Limits {
     pub fields_max: usize,
     /// Bytes in a field's value.
     pub field_bytes_max: usize,
+    /// Bytes in a message: answers that list things keep within it.
+    pub message_bytes_max: usize,
 }
 
 /// What every request carries beside its fields, as it was sent.
@@ -63,9 +65,19 @@ pub struct Checked {
     pub(super) actor: Option<Principal>,
 }
 
-/// Checks a header.
+/// Checks the header of a request for a tenant's data.
 pub(super) fn header(header: &Header, policy: &Snapshot, caller: &Caller) -> Result<Checked, Violation> {
     let tenant = tenant(&header.tenant, caller)?;
+    header_of(tenant, header, policy)
+}
+
+/// Checks the header of a request that may be about the deployment itself.
+pub(super) fn header_or_system(header: &Header, policy: &Snapshot, caller: &Caller) -> Result<Checked, Violation> {
+    let tenant = tenant_or_system(&header.tenant, caller)?;
+    header_of(tenant, header, policy)
+}
+
+fn header_of(tenant: Tenant, header: &Header, policy: &Snapshot) -> Result<Checked, Violation> {
     let purpose = match policy.catalogue().purpose(&header.purpose) {
         Some(purpose) => purpose.clone(),
         None => return Err(Violation::new("purpose", "must be one of the catalogue's purposes")),
@@ -85,16 +97,23 @@ pub(super) fn header(header: &Header, policy: &Snapshot, caller: &Caller) -> Res
 
 /// Checks a tenant that owns data.
 pub(super) fn tenant(text: &str, caller: &Caller) -> Result<Tenant, Violation> {
-    let tenant = Tenant::parse(text).map_err(broken("tenant"))?;
+    // Named differently, `_system` breaks the rule of a tenant's name.
+    Tenant::parse(text).map_err(broken("tenant"))?;
+    tenant_or_system(text, caller)
+}
+
+/// Checks a tenant, or the deployment itself.
+pub(super) fn tenant_or_system(text: &str, caller: &Caller) -> Result<Tenant, Violation> {
+    let tenant = Tenant::parse_or_system(text).map_err(broken("tenant"))?;
     if caller.may_name(&tenant) { Ok(tenant) } else { Err(Violation::new("tenant", UNKNOWN_TENANT)) }
 }
 
 /// The one answer for a tenant that does not exist and for one that is none of the caller's business.
-pub(super) const UNKNOWN_TENANT: &str = "must be a tenant that the caller's trust domain is bound to";
+const UNKNOWN_TENANT: &str = "must be a tenant that the caller's trust domain is bound to";
 
 /// The tenant whose log a refusal belongs to: the one named, if the caller may name it.
 pub(super) fn tenant_for_log(caller: &Caller, header: &Header) -> Tenant {
-    tenant(&header.tenant, caller).unwrap_or_else(|_| Tenant::system())
+    tenant_or_system(&header.tenant, caller).unwrap_or_else(|_| Tenant::system())
 }
 
 /// Checks how many there are of something.

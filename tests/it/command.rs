@@ -220,15 +220,35 @@ fn init_makes_what_serve_needs_and_check_config_says_what_is_missing() {
     let complete = run(&check);
     assert_eq!(code(&complete), 0, "{}{}", stdout(&complete), stderr(&complete));
 
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("# = listen = \"127.0.0.1:7443\"", "listen = \"127.0.0.1:0\"")).unwrap();
+    let serve = ["serve", "--config", config.to_str().unwrap()];
+    assert_eq!(serve_until_ready(&serve), (0, true), "made, and ended when told to");
+
     let policy = dir.join("policies/policy.csv");
     let text = fs::read_to_string(&policy).unwrap();
+    fs::write(&policy, text.replacen("sign-up stores account data", "sign-up keeps account data", 1)).unwrap();
+    let changed = run(&serve);
+    assert_eq!(code(&changed), 2, "changed policy files do not come into force by themselves");
+    assert!(stderr(&changed).contains("--adopt-policy"), "{}", stderr(&changed));
+    assert_eq!(serve_until_ready(&[&serve[..], &["--adopt-policy"]].concat()), (0, true));
+    assert_eq!(serve_until_ready(&serve), (0, true), "from then on they are the policy in force");
     fs::write(&policy, text.replacen(", encrypt, signup,", ", encrypts, signup,", 1)).unwrap();
     let bad = run(&check);
     assert_eq!(code(&bad), 1);
     assert!(stdout(&bad).contains("policy.csv:"), "{}", stdout(&bad));
-    let served = run(&["serve", "--config", config.to_str().unwrap()]);
+    let served = run(&[&serve[..], &["--adopt-policy"]].concat());
     assert_eq!(code(&served), 2, "a server with a bad policy does not start");
     assert!(stderr(&served).contains("policy.csv:"), "{}", stderr(&served));
+}
+
+/// Runs a server until it says that it serves, then tells it to end: its exit code, and whether it said so.
+fn serve_until_ready(args: &[&str]) -> (i32, bool) {
+    let child = privet(args).stderr(Stdio::piped()).spawn().unwrap();
+    let mut dev = Dev { child };
+    let mut lines = BufReader::new(dev.child.stderr.take().unwrap()).lines();
+    let ready = lines.by_ref().map_while(Result::ok).any(|line| line.contains("serving"));
+    (dev.terminate(), ready)
 }
 
 fn mode(path: &Path) -> u32 {

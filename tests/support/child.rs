@@ -20,10 +20,20 @@ pub struct Child {
 impl Child {
     /// Starts the ignored test `name` (its whole path) alone in a new process.
     pub fn start<'a>(name: &str, environment: impl IntoIterator<Item = (&'a str, &'a OsStr)>) -> Self {
+        Self::start_with(name, environment, Stdio::inherit())
+    }
+
+    /// The same, with its standard error going elsewhere.
+    pub fn start_with<'a>(
+        name: &str,
+        environment: impl IntoIterator<Item = (&'a str, &'a OsStr)>,
+        errors: Stdio,
+    ) -> Self {
         let mut process = Command::new(env::current_exe().unwrap())
             .args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"])
             .envs(environment)
             .stdout(Stdio::piped())
+            .stderr(errors)
             .spawn()
             .unwrap();
         let output = BufReader::new(process.stdout.take().unwrap());
@@ -55,6 +65,12 @@ impl Child {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
         std::iter::from_fn(|| self.next_said()).collect()
+    }
+
+    /// Asks the child to end, as a service manager does.
+    pub fn terminate(&self) {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     }
 
     /// Waits until the child ends, and gives how and what it said.

@@ -4,7 +4,7 @@ use std::{collections::HashMap, fs, net::SocketAddr, path::Path, sync::Arc, time
 
 use hyper_util::rt::TokioIo;
 use privet::{
-    cli::serve::{self, Options, Running},
+    cli::serve::{self, Machine, Options, Running},
     config::Config,
     entropy::SystemEntropy,
     keyring::root::FileRoot,
@@ -68,7 +68,12 @@ impl Deployment {
     }
 
     pub async fn start_with(setup: Setup) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::start_in(&std::env::temp_dir(), setup).await
+    }
+
+    /// The same, in a directory of its own below `parent`.
+    pub async fn start_in(parent: &Path, setup: Setup) -> Self {
+        let dir = tempfile::tempdir_in(parent).unwrap();
         let ca = Ca::new("test CA");
         write_files(dir.path(), &ca, &setup);
         FileRoot::create(&dir.path().join("root"), Arc::new(SystemEntropy::open())).unwrap();
@@ -79,6 +84,11 @@ impl Deployment {
     /// Stops the server and starts another on the same directory.
     pub async fn restart(&mut self) {
         assert_eq!(self.stop().await, Ended::Shutdown);
+        self.run().await;
+    }
+
+    /// Starts a server that was stopped.
+    pub async fn run(&mut self) {
         let (running, address) = run(self.dir.path()).await;
         self.running = Some(running);
         self.address = address;
@@ -90,7 +100,7 @@ impl Deployment {
 
     /// Waits until the server ends by itself.
     pub async fn ended(&mut self) -> Ended {
-        self.running.take().unwrap().wait().await.unwrap()
+        self.running.take().unwrap().wait(std::future::pending()).await.unwrap()
     }
 
     /// A client with the SPIFFE id `spiffe://acme.example/<name>`.
@@ -241,10 +251,15 @@ pub async fn http(address: SocketAddr, request: &str) -> String {
 
 /// Starts a server on a directory that holds all that one needs.
 pub async fn run(dir: &Path) -> (Running, SocketAddr) {
+    run_on(Machine::this(), dir).await
+}
+
+/// The same, with time and randomness of the test's choice.
+pub async fn run_on(machine: Machine, dir: &Path) -> (Running, SocketAddr) {
     let config = Config::load(&dir.join("privet.toml")).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let options = Options { listener, policy_changed: Changed::Refuse, dev: DevCertificates::Refused };
-    let running = serve::start(config, options).await.unwrap();
+    let running = serve::start_on(machine, config, options).await.unwrap();
     let address = running.address();
     (running, address)
 }

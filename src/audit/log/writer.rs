@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use prost::Message;
@@ -31,6 +32,8 @@ const GROUP_BYTES_MAX: usize = 4 << 20;
 const RECENT_SLOTS_MAX: usize = 262_144;
 /// How often a batch whose fate the backend can't tell is committed again.
 const UNKNOWN_RETRIES_MAX: usize = 3;
+/// How far the wall clock may run ahead of the monotonic one between two groups: a leap second, a correction, a short sleep.
+const LEAP_MICROS_MAX: u64 = 3_600_000_000;
 /// Salts drawn at once.
 const SALTS: usize = 64;
 
@@ -46,6 +49,8 @@ pub(super) struct Writer {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     shared: Arc<Shared>,
+    /// When the newest group of this run was committed, by the monotonic clock.
+    synced_at: Option<Duration>,
 }
 
 /// Marks the log as failed unless its writer ended in good order, so that a panic counts as a failure too.
@@ -72,7 +77,19 @@ impl Writer {
     ) -> Self {
         let recent = || Recent::new(head.entries, RECENT_SLOTS_MAX);
         let (recent_writes, recent_disruptions) = (recent(), recent());
-        Self { jobs, head, state, tenants, recent_writes, recent_disruptions, store, clock, entropy, shared }
+        Self {
+            jobs,
+            head,
+            state,
+            tenants,
+            recent_writes,
+            recent_disruptions,
+            store,
+            clock,
+            entropy,
+            shared,
+            synced_at: None,
+        }
     }
 
     /// Commits group after group until every [`Log`](super::Log) is gone or the store fails.
@@ -117,6 +134,26 @@ impl Writer {
         Ok(())
     }
 
+    /// The time of the next group.
+    ///
+    /// INVARIANT: time does not run back, whatever the wall clock does. Nor does it leap: what is once in the log can't be
+    /// taken back, so a wall clock that runs ahead of the monotonic one is not believed before the next start.
+    fn time(&self) -> u64 {
+        let last = self.state.last_time_unix_micros;
+        let wall = self.clock.wall_micros();
+        let Some(since) = self.synced_at else { return last.max(wall) };
+        let elapsed = u64::try_from(self.clock.monotonic().saturating_sub(since).as_micros()).unwrap_or(u64::MAX);
+        let expected = last.saturating_add(elapsed);
+        if wall > expected.saturating_add(LEAP_MICROS_MAX) {
+            tracing::error!(
+                ahead_secs = (wall - expected) / 1_000_000,
+                "the wall clock leapt ahead and is not believed; set it right, or restart if it is right"
+            );
+            return expected;
+        }
+        last.max(wall)
+    }
+
     fn write(&mut self, group: Group) -> Result<(), store::Error> {
         let Group { mut head, state, packer, mut effects, tenants, .. } = group;
         head.state = state.encode_to_vec();
@@ -141,6 +178,7 @@ impl Writer {
         }
         self.head = batch.head;
         self.state = state;
+        self.synced_at = Some(self.clock.monotonic());
         self.shared.time_unix_micros.store(self.state.last_time_unix_micros, Ordering::Release);
         self.shared.policy_version.store(self.state.policy_version, Ordering::Release);
         // Last: who sees these entries as durable must see all that they changed.
@@ -164,8 +202,7 @@ struct Group {
 impl Group {
     fn new(writer: &Writer) -> Result<Self, store::Error> {
         let mut state = writer.state.clone();
-        // INVARIANT: time does not run back, whatever the wall clock does. One group, one time.
-        state.last_time_unix_micros = state.last_time_unix_micros.max(writer.clock.wall_micros());
+        state.last_time_unix_micros = writer.time();
         Ok(Self {
             head: Head { entries: writer.head.entries, state: Vec::new() },
             state,
@@ -210,6 +247,7 @@ impl Group {
             let index = self.head.entries;
             self.packer.push(index, &leaf_hash, &bytes);
             leaves.push((index, leaf_hash));
+            self.state.last_leaf_hash = leaf_hash.to_vec();
             self.head.entries += 1;
             place.next_seq += 1;
             place.last_index_plus_one = self.head.entries;

@@ -1,6 +1,9 @@
 //! Log lines: to standard error, filtered by `PRIVET_LOG`, without anything that a request says.
 
-use std::{io, panic};
+use std::{
+    io::{self, IsTerminal},
+    panic,
+};
 
 use tracing::{Level, Metadata, error, level_filters::LevelFilter};
 use tracing_subscriber::{
@@ -25,7 +28,7 @@ pub fn start(format: Format, default: LevelFilter) -> Result<(), AlreadyStarted>
     let filter =
         EnvFilter::builder().with_default_directive(default.into()).with_env_var("PRIVET_LOG").from_env_lossy();
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
-        Format::Text => fmt::layer().with_writer(io::stderr).boxed(),
+        Format::Text => fmt::layer().with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).boxed(),
         Format::Json => fmt::layer().json().with_writer(io::stderr).boxed(),
     };
     let ours = filter_fn(is_ours_or_coarse);

@@ -3,20 +3,29 @@
 use std::{
     env,
     ffi::OsStr,
-    fs,
+    fs::{self, File},
+    io::Write,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use privet::{entropy::SystemEntropy, keyring::root::FileRoot, server::Ended};
+use privet::{
+    cli::serve::Machine,
+    entropy::{Entropy, SystemEntropy, Unavailable},
+    keyring::root::FileRoot,
+    server::{
+        Ended,
+        telemetry::logging::{self, Format},
+    },
+};
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, time::timeout};
 
 use crate::support::{
     child::{Child, say},
-    deployment::{Client, Setup, connect, run, write_files},
+    deployment::{Client, Setup, connect, run_on, write_files},
     pki::{Ca, Leaf},
 };
 
@@ -59,6 +68,13 @@ impl Site {
         Child::start(CHILD, environment.iter().copied().chain([site]))
     }
 
+    /// Starts a server that logs all it can to one file, and writes each randomness that it draws to another.
+    pub fn boot_watched(&self, log: &Path, draws: &Path) -> Node {
+        let environment =
+            [(SITE, self.dir.path().as_os_str()), (DRAWS, draws.as_os_str()), ("PRIVET_LOG", OsStr::new("trace"))];
+        Node::serving(Child::start_with(CHILD, environment, File::create(log).unwrap().into()))
+    }
+
     /// Starts a server and waits until it serves.
     pub fn boot(&self, environment: &[(&str, &OsStr)]) -> Node {
         Node::serving(self.spawn(environment))
@@ -92,6 +108,12 @@ impl Node {
         self.child.kill();
     }
 
+    /// Tells the server to end and waits until it has.
+    pub fn stop(self) {
+        self.child.terminate();
+        assert_eq!(self.ended(Duration::from_secs(20)), Ended::Shutdown);
+    }
+
     /// Waits until the server ends by itself.
     pub fn ended(self, within: Duration) -> Ended {
         let (status, said) = self.child.wait(within);
@@ -108,14 +130,40 @@ impl Node {
 #[ignore = "the child of other tests"]
 fn child_serves_until_it_is_killed() {
     let Some(dir) = env::var_os(SITE) else { return };
+    if env::var_os("PRIVET_LOG").is_some() {
+        logging::start(Format::Text, tracing::level_filters::LevelFilter::INFO).unwrap();
+    }
+    let mut machine = Machine::this();
+    if let Some(path) = env::var_os(DRAWS) {
+        machine.entropy = Arc::new(Recorded { source: machine.entropy, record: File::create(path).unwrap() });
+    }
     Runtime::new().unwrap().block_on(async {
-        let (running, address) = run(Path::new(&dir)).await;
+        let terminated = privet::server::shutdown::terminated().unwrap();
+        let (running, address) = run_on(machine, Path::new(&dir)).await;
         say(&format!("serving {address}"));
         // A child whose parent is gone must not stay for ever.
-        let ended = timeout(Duration::from_secs(180), running.wait()).await.expect("the parent ends this").unwrap();
+        let ended =
+            timeout(Duration::from_secs(180), running.wait(terminated)).await.expect("the parent ends this").unwrap();
         say(&format!("ended {ended:?}"));
     });
 }
 
+/// Randomness that is written down as it is drawn: the length of each draw in four bytes, big-endian, and then the draw.
+struct Recorded {
+    source: Arc<dyn Entropy>,
+    record: File,
+}
+
+impl Entropy for Recorded {
+    fn fill(&self, out: &mut [u8]) -> Result<(), Unavailable> {
+        self.source.fill(out)?;
+        let draw = [&(out.len() as u32).to_be_bytes(), &*out].concat();
+        // One write, so that draws of two threads don't mix.
+        assert_eq!((&self.record).write(&draw).unwrap(), draw.len());
+        Ok(())
+    }
+}
+
+const DRAWS: &str = "PRIVET_TEST_DRAWS";
 const CHILD: &str = "hostile::site::child_serves_until_it_is_killed";
 const SITE: &str = "PRIVET_TEST_SITE";

@@ -1,6 +1,9 @@
 //! Sealing and opening, and all the ways in which a ciphertext can be wrong.
 
-use privet::proto::v1::{self, Outcome, Reason, decrypted_field};
+use privet::{
+    proto::v1::{self, Outcome, Reason, decrypted_field},
+    store::{Direction, Space, Store, sled::SledStore},
+};
 use tonic::Code;
 
 use crate::support::deployment::{Deployment, ciphertext, decrypt, encrypt, opened, to_decrypt, to_encrypt};
@@ -206,6 +209,32 @@ async fn everything_is_still_there_after_a_restart() {
     let after = client.log("acme").await;
     assert_eq!(after[..before.len()], before[..]);
     assert!(after.iter().zip(0..).all(|(entry, seq)| entry.tenant_seq == seq), "no gap");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_seals_of_a_busy_key_are_written_down() {
+    let mut server = Deployment::start().await;
+    let client = server.client("tester").await;
+    client.seal("acme", "anna", EMAIL, b"anna@mail.example", b"").await;
+    assert_eq!(server.stop().await, privet::server::Ended::Shutdown);
+    let record = async |server: &Deployment| {
+        let store = SledStore::open(&server.dir.path().join("store")).unwrap();
+        let records = store.scan(Space::Subject, vec![]..vec![0xff; 8], Direction::Ascending, 9).await.unwrap();
+        assert_eq!(records.len(), 1);
+        records[0].1.clone()
+    };
+    let before = record(&server).await;
+    // Fewer than 4,096 cost no write; those that pass it cost one.
+    for (batches, written) in [(3, false), (5, true)] {
+        server.run().await;
+        let client = server.client("tester").await;
+        for _ in 0..batches {
+            let fields = vec![to_encrypt("anna", EMAIL, "anna@mail.example"); 1_000];
+            client.encryption().encrypt(encrypt("acme", fields)).await.unwrap();
+        }
+        assert_eq!(server.stop().await, privet::server::Ended::Shutdown);
+        assert_eq!(record(&server).await != before, written, "after {batches} batches");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -109,7 +109,7 @@ async fn bad_decrypts_checks_indexes_and_lists_name_the_field_and_the_rule() {
     let cases: [(&str, Break); 8] = [
         ("tenant", |r| r.tenant = "nobody".into()),
         ("page_size", |r| r.page_size = -1),
-        ("page_size", |r| r.page_size = 1_001),
+        ("order", |r| r.order = 3),
         ("page_token", |r| r.page_token = "AAAA".into()),
         ("principal", |r| r.principal = "anna".into()),
         ("operation", |r| r.operation = 77),

@@ -1,0 +1,81 @@
+//! `cargo bench`: what Privet costs, measured beside what it is compared with.
+//!
+//! ```text
+//! cargo bench                    every group
+//! cargo bench -- quick           every group, shorter: at most a minute
+//! cargo bench -- rpc [quick]     the groups named
+//! cargo bench -- --json          JSON to stdout, the tables to stderr
+//! ```
+//!
+//! Each group also writes `target/bench/<group>.json`. Two sides take turns within one run, many short rounds each, because
+//! machines are noisy: the ratio of two neighbouring rounds means something, a number by itself does not. Server and client
+//! run in this one process, on a runtime each, and share its cores.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::wildcard_enum_match_arm,
+    reason = "a benchmark ends at the first thing that is wrong, and reads the machine's clock"
+)]
+
+mod compare;
+mod disk;
+mod report;
+mod rpc;
+#[path = "../tests/support/support.rs"]
+mod support;
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use compare::Plan;
+use report::Group;
+
+/// Measures a group in a directory on disk.
+type Measure = fn(&Plan, &Path) -> Group;
+
+/// Every group: its name, and what measures it.
+const GROUPS: [(&str, Measure); 1] = [("rpc", rpc::measure)];
+
+fn main() {
+    // Cargo adds `--bench`.
+    let arguments: Vec<String> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let given = |word: &str| arguments.iter().any(|argument| argument == word);
+    let (quick, json) = (given("quick"), given("--json"));
+    let named: Vec<&str> = arguments.iter().map(String::as_str).filter(|a| !["quick", "--json"].contains(a)).collect();
+    if let Some(unknown) = named.iter().find(|name| !GROUPS.iter().any(|(group, _)| group == *name)) {
+        eprintln!("there is no group {unknown:?}; groups: {}", GROUPS.map(|(name, _)| name).join(", "));
+        std::process::exit(2);
+    }
+    let plan = if quick { Plan::quick(GROUPS.len()) } else { Plan::full() };
+    let mut documents = Vec::new();
+    for (name, measure) in GROUPS.iter().filter(|(name, _)| named.is_empty() || named.contains(name)) {
+        let directory = tempfile::tempdir_in(target().join("tmp")).unwrap();
+        let group = measure(&plan, directory.path());
+        let (table, document) = (report::table(name, &group), report::json(name, quick, &group));
+        if json {
+            eprintln!("{table}");
+        } else {
+            println!("{table}");
+        }
+        let written = target().join("bench");
+        fs::create_dir_all(&written).unwrap();
+        fs::write(written.join(format!("{name}.json")), format!("{document:#}\n")).unwrap();
+        documents.push(document);
+    }
+    if json {
+        println!("{:#}", serde_json::Value::from(documents));
+    }
+}
+
+/// Cargo's target directory: on disk, unlike the system's place for temporary files on many machines.
+fn target() -> PathBuf {
+    let tmp = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    fs::create_dir_all(&tmp).unwrap();
+    tmp.parent().unwrap().to_owned()
+}

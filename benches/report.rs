@@ -1,0 +1,107 @@
+//! What was measured, for people and for programs.
+
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
+use serde_json::{Value, json};
+
+use crate::{
+    compare::{Row, Side},
+    disk::SyncLatency,
+};
+
+/// What a group measured.
+#[derive(Debug)]
+pub struct Group {
+    /// What Privet is compared with.
+    pub base: &'static str,
+    /// What Privet had switched on.
+    pub privet: &'static str,
+    /// Measured in the same run, on the same disk.
+    pub disk: SyncLatency,
+    pub rows: Vec<Row>,
+}
+
+/// For people.
+pub fn table(name: &str, group: &Group) -> String {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED).set_header([
+        name,
+        "base ops/s",
+        "base fields/s",
+        "p50",
+        "p99",
+        "privet ops/s",
+        "privet fields/s",
+        "p50",
+        "p99",
+        "privet ÷ base",
+        "min–max",
+    ]);
+    for row in &group.rows {
+        let mut cells = vec![row.name.clone()];
+        for side in [&row.base, &row.privet] {
+            cells.push(thousands(side.ops_per_sec));
+            cells.push(thousands(side.ops_per_sec * row.fields_per_op as f64));
+            cells.extend([side.p50, side.p99].map(millis));
+        }
+        cells.push(format!("{:.2}", row.ratio()));
+        cells.push(format!("{:.2}–{:.2}", row.ratios[0], row.ratios[row.ratios.len() - 1]));
+        table.add_row(cells);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    format!(
+        "{table}\nbase: {}\nprivet: {}\nfdatasync of 4 KiB in this run: p50 {}, p99 {}; {} cores for server and client together\n\
+         Only the ratios mean something: the median of pairs of neighbouring rounds.",
+        group.base,
+        group.privet,
+        millis(group.disk.p50),
+        millis(group.disk.p99),
+        cores(),
+    )
+}
+
+/// For programs.
+pub fn json(name: &str, quick: bool, group: &Group) -> Value {
+    let side = |side: &Side, row: &Row| {
+        json!({
+            "ops_per_sec": side.ops_per_sec,
+            "fields_per_sec": side.ops_per_sec * row.fields_per_op as f64,
+            "p50_micros": side.p50.as_micros() as u64,
+            "p99_micros": side.p99.as_micros() as u64,
+        })
+    };
+    let row = |row: &Row| {
+        json!({
+            "name": row.name,
+            "fields_per_op": row.fields_per_op,
+            "base": side(&row.base, row),
+            "privet": side(&row.privet, row),
+            "ratio": row.ratio(),
+            "ratios": row.ratios,
+        })
+    };
+    json!({
+        "group": name,
+        "quick": quick,
+        "cores": cores(),
+        "base": group.base,
+        "privet": group.privet,
+        "fdatasync_micros": { "p50": group.disk.p50.as_micros() as u64, "p99": group.disk.p99.as_micros() as u64 },
+        "rows": group.rows.iter().map(row).collect::<Vec<_>>(),
+    })
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn millis(time: Duration) -> String {
+    format!("{:.2} ms", time.as_secs_f64() * 1e3)
+}
+
+fn thousands(number: f64) -> String {
+    if number < 10_000.0 { format!("{number:.0}") } else { format!("{:.1} k", number / 1e3) }
+}
