@@ -302,7 +302,8 @@ mod tests {
         fs::rename(deployment.file("root"), deployment.file("store/root")).unwrap();
         says("`privet init` makes one");
         symlink(deployment.file("store/root"), deployment.file("root")).unwrap();
-        says("in the store's directory");
+        let (what, problem) = deployment.problem();
+        assert!(what == "configuration" && problem.contains("must not lie in store.dir"), "{what}: {problem}");
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! Where root key and store lie: whether they can be used, and whether they lie apart.
+//! Where root key and store lie: whether they can be used, and on how many devices. That neither lies in the other, the
+//! configuration has made sure of.
 
 use std::{
     fs, io,
     os::unix::fs::{MetadataExt, PermissionsExt},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
@@ -29,13 +30,6 @@ pub(super) fn root(config: &Config) -> Found {
     };
     let mut found = Found::well(format!("generation {}, file in {}", root.newest(), dir.display()));
     let store = &config.store.dir;
-    match (resolved(dir), resolved(store)) {
-        // In a development directory one backup of all is what is wanted.
-        (Ok(root), Ok(store)) if root.starts_with(&store) && !config.dev => {
-            found.problems.push("it lies in the store's directory: a copy of that would open itself".to_owned());
-        }
-        _ => {}
-    }
     if let (Some(root), Some(store)) = (device(dir), device(store))
         && root == store
         && !config.dev
@@ -66,16 +60,6 @@ pub(super) fn store(config: &Config) -> Found {
             _ => Found::problem(format!("{shown} can't be made: the directory above it is missing")),
         },
         Err(error) => Found::problem(format!("{shown} can't be looked at: {error}")),
-    }
-}
-
-fn resolved(path: &Path) -> io::Result<PathBuf> {
-    match fs::canonicalize(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let name = path.file_name().ok_or(error)?;
-            Ok(fs::canonicalize(path.parent().map_or(Path::new("."), above))?.join(name))
-        }
-        done => done,
     }
 }
 
