@@ -15,6 +15,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{
+    answer::{put, put_json},
     failure::Exit,
     terminal::{Terminal, printable_lines},
 };
@@ -44,17 +45,22 @@ struct Check {
 /// Looks at everything; refused if something does not hold.
 ///
 /// # Errors
-/// None: whatever is wrong is said.
+/// The output can't be written. Whatever is wrong with the configuration is said, and no error.
 pub fn run(args: &CheckConfig, terminal: &Terminal) -> Result<Exit> {
     let now = SystemClock::start().wall_secs();
     let checks = look(&args.config, now);
     let holds = checks.iter().all(|check| check.holds);
-    if terminal.json {
-        println!("{}", serde_json::json!({ "holds": holds, "checks": checks }));
+    let shown = if terminal.json {
+        put_json(&serde_json::json!({ "holds": holds, "checks": checks }))
     } else {
-        print!("{}", text(&checks, terminal.colour_stdout()));
+        put(text(&checks, terminal.colour_stdout()).as_bytes())
+    };
+    if !holds {
+        // Whether or not anybody reads why.
+        return Ok(Exit::Refused);
     }
-    Ok(if holds { Exit::Ok } else { Exit::Refused })
+    shown?;
+    Ok(Exit::Ok)
 }
 
 fn look(file: &Path, now: u64) -> Vec<Check> {
@@ -125,7 +131,10 @@ fn text(checks: &[Check], colours: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt};
+    use std::{
+        fs,
+        os::unix::fs::{PermissionsExt, symlink},
+    };
 
     use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair};
     use tempfile::TempDir;
@@ -279,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_key_that_is_missing_or_open_is_a_problem() {
+    fn a_root_key_that_is_missing_open_or_in_the_store_is_a_problem() {
         let deployment = Deployment::new();
         let says = |part: &str| {
             let (what, problem) = deployment.problem();
@@ -288,8 +297,13 @@ mod tests {
         deployment.mode("root/root-1.key", 0o644);
         says("root-1.key");
         deployment.mode("root/root-1.key", 0o600);
-        fs::rename(deployment.file("root"), deployment.file("elsewhere")).unwrap();
+        fs::create_dir(deployment.file("store")).unwrap();
+        deployment.mode("store", 0o700);
+        fs::rename(deployment.file("root"), deployment.file("store/root")).unwrap();
         says("`privet init` makes one");
+        symlink(deployment.file("store/root"), deployment.file("root")).unwrap();
+        let (what, problem) = deployment.problem();
+        assert!(what == "configuration" && problem.contains("must not lie in store.dir"), "{what}: {problem}");
     }
 
     #[test]

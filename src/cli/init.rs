@@ -13,7 +13,11 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use super::{failure::Exit, terminal::Terminal};
+use super::{
+    answer::{put, put_json},
+    failure::Exit,
+    terminal::Terminal,
+};
 use crate::{entropy::SystemEntropy, keyring::root::FileRoot};
 
 /// The configuration that `privet init` writes: every key, with its unit and its default.
@@ -47,9 +51,9 @@ pub fn run(args: &Init, terminal: &Terminal) -> Result<Exit> {
     let config = args.dir.join("privet.toml");
     if terminal.json {
         let made = serde_json::json!({ "config": config, "policies": args.dir.join("policies"), "root": root });
-        println!("{made}");
+        put_json(&made)?;
     } else {
-        print!("{}", next(&args.dir, &config, &root));
+        put(next(&args.dir, &config, &root).as_bytes())?;
     }
     Ok(Exit::Ok)
 }

@@ -5,6 +5,7 @@
 
 use std::{
     fmt, fs, io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -17,6 +18,7 @@ use rustls::{
     server::{NoServerSessionStorage, WebPkiClientVerifier},
     version::TLS13,
 };
+use zeroize::Zeroizing;
 
 use crate::{
     config,
@@ -117,7 +119,11 @@ fn server_config(files: &config::Tls, dev: DevCertificates) -> Result<ServerConf
         cas.push(Ca { verifier, trust_domains: ca.trust_domains.clone() });
     }
     let chain = certificates(&files.cert, dev)?;
-    let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?)
+    let open = fs::metadata(&files.key).is_ok_and(|found| found.permissions().mode() & 0o007 != 0);
+    if open {
+        return Err(unusable(&files.key, "must not be open to every user of this machine: chmod 600 it"));
+    }
+    let key = PrivateKeyDer::from_pem_slice(&Zeroizing::new(read(&files.key)?))
         .map_err(|_| unusable(&files.key, "must hold a private key in PEM"))?;
     configure(provider, ClientVerifier::new(cas), chain, key)
         .map_err(|_| unusable(&files.key, "must hold the private key of the server's certificate"))

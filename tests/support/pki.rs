@@ -1,6 +1,6 @@
 //! Certificates for tests: CAs, servers and clients as wrong as a test wants them.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -110,7 +110,9 @@ impl Leaf {
     /// Writes `cert.pem` and `key.pem`.
     pub fn write(&self, dir: &Path) {
         fs::write(dir.join("cert.pem"), &self.pem).unwrap();
-        fs::write(dir.join("key.pem"), self.key.serialize_pem()).unwrap();
+        let key = dir.join("key.pem");
+        fs::write(&key, self.key.serialize_pem()).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     /// Its certificate in DER.

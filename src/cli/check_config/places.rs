@@ -1,4 +1,5 @@
-//! Where root key and store lie: whether they can be used, and whether they lie apart.
+//! Where root key and store lie: whether they can be used, and on how many devices. That neither lies in the other, the
+//! configuration has made sure of.
 
 use std::{
     fs, io,
