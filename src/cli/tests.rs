@@ -22,6 +22,7 @@ fn one_field_or_a_file_is_asked_for_in_full_and_never_both() {
         "--class pii/account/email --subject-file f --in v --context 00ff --index --json -q",
         "--csv i --subject id --map email=pii/account/email,name=pii/account/name --out o --force --batch 1000",
         "--csv - --subject id --map email=pii/account/email --map name=pii/account/name --out -",
+        "--csv i --subject id --map email=pii/account/email",
     ] {
         assert!(parse(&format!("{SEAL} {good}")).is_ok(), "{good}");
     }
@@ -35,7 +36,7 @@ fn one_field_or_a_file_is_asked_for_in_full_and_never_both() {
         "--class pii/account/email --subject c1 --map a=pii/account/email",
         "--class pii/account/email --subject c1 --out o",
         "--csv i --subject id --out o",
-        "--csv i --subject id --map email=pii/account/email",
+        "--csv i --subject id --map email=pii/account/email --force",
         "--csv i --map email=pii/account/email --out o",
         "--csv i --subject-file f --map email=pii/account/email --out o",
         "--csv i --subject id --map email=pii/account/email --out o --class pii/account/email --in v",
