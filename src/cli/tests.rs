@@ -64,8 +64,23 @@ fn ids_are_checked_before_anything_is_sent() {
         assert!(parse(&line).is_err(), "{bad}");
     }
     assert!(parse("audit list --identity d --tenant _system --since 15m --limit 0").is_ok());
-    for bad in ["--since yesterday", "--operation seal", "--verdict maybe", "--page-size 0", "--page-size 1001"] {
+    for touched in ["pii/account/email", "policy", "audit", "keys", "subjects", "tenants"] {
+        assert!(parse(&format!("audit list --identity d --tenant acme --class {touched}")).is_ok(), "{touched}");
+    }
+    for bad in
+        ["--since yesterday", "--operation seal", "--class log", "--verdict maybe", "--page-size 0", "--page-size 1001"]
+    {
         assert!(parse(&format!("audit list --identity d --tenant acme {bad}")).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn dev_listens_on_loopback_addresses_only() {
+    for good in ["127.0.0.1:0", "127.9.9.9:7443", "[::1]:7443"] {
+        assert!(parse(&format!("dev --listen {good}")).is_ok(), "{good}");
+    }
+    for bad in ["0.0.0.0:7443", "10.0.0.1:7443", "[::]:7443", "localhost:7443", "127.0.0.1", "[::ffff:127.0.0.1]:1"] {
+        assert!(parse(&format!("dev --listen {bad}")).is_err(), "{bad}");
     }
 }
 
