@@ -140,6 +140,8 @@ async fn story<O: Operation>(
         match O::attempt(service, caller, &asked).await {
             Ok(released) => return Ok(released),
             Err(Halt::Stale) => {}
+            // A disk that fails the log fails readers too, in any order: the log is what matters then.
+            Err(Halt::Failed(Failure::Unreadable)) if service.log.has_failed() => return Err(Failure::Unavailable),
             Err(Halt::Failed(failure)) => return Err(failure),
             Err(Halt::Denied(denied)) => return Err(service.refuse_denied(O::NAME, caller, denied).await),
         }

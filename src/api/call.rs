@@ -57,10 +57,11 @@ impl Api {
         let charge = arrival.meter.take_all().until_delivered();
         let permit = (arrival.admission.try_admit()?, charge.clone());
         let operation = ask(request.into_inner());
-        let request_id = operation.header().request_id.parse();
+        let request_id =
+            Some(&operation.header().request_id).filter(|id| !id.is_empty()).and_then(|id| id.parse().ok());
         let outcome = operations::run(self.service.clone(), arrival.connection, operation, permit).await;
         let mut response = outcome.map(|released| Response::new(answer(released))).map_err(status::of);
-        if let Ok(request_id) = request_id {
+        if let Some(request_id) = request_id {
             let metadata = response.as_mut().map_or_else(Status::metadata_mut, Response::metadata_mut);
             metadata.insert(REQUEST_ID, request_id);
         }

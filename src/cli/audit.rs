@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, SystemClock},
-    id::{Class, Principal, Reference, Tenant},
+    id::{Object, Principal, Reference, Tenant},
     proto::v1::{self, ListEntriesRequest, Order},
 };
 
@@ -45,9 +45,9 @@ pub struct List {
     /// Only with this verdict: allow, deny or partial
     #[arg(long, value_parser = entry::verdict_named)]
     verdict: Option<v1::Verdict>,
-    /// Only what touched this class
-    #[arg(long, value_parser = Class::parse)]
-    class: Option<Class>,
+    /// Only what touched this class, or object, e.g. policy or audit
+    #[arg(long, value_parser = Object::parse)]
+    class: Option<Object>,
     /// Only with this ticket or order
     #[arg(long, value_parser = Reference::parse)]
     reference: Option<Reference>,
@@ -119,7 +119,7 @@ impl List {
             principal: self.principal.as_ref().map(ToString::to_string).unwrap_or_default(),
             operation: self.operation.unwrap_or_default().into(),
             verdict: self.verdict.unwrap_or_default().into(),
-            class: self.class.as_ref().map(ToString::to_string).unwrap_or_default(),
+            class: self.class.as_ref().map(|object| object.as_str().to_owned()).unwrap_or_default(),
             reference: text(&self.reference),
             start_time: self.since.map(|when| when.at(now_micros)),
             end_time: self.until.map(|when| when.at(now_micros)),

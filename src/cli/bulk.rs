@@ -94,9 +94,9 @@ pub async fn run(
     let source = Source::open(&job, work)?;
     let wire = Wire::new(connection.open().await?, header, work);
     let clock = SystemClock::start();
-    let report = Report::new(source.length(), terminal);
+    let mut report = Report::new(source.length(), terminal);
     let done = tokio::select! {
-        done = work_through(source, &wire, &job, &report) => done,
+        done = work_through(source, &wire, &job, &mut report) => done,
         _ = tokio::signal::ctrl_c() => Err(Failure::refused("interrupted; the output is not complete")),
     };
     report.finish();
@@ -111,7 +111,7 @@ pub async fn run(
 }
 
 /// From the first row to the last; what was begun is gone if this fails or is dropped.
-async fn work_through(source: Source, wire: &Wire, job: &Job, report: &Report) -> Result<Totals, Failure> {
+async fn work_through(source: Source, wire: &Wire, job: &Job, report: &mut Report) -> Result<Totals, Failure> {
     let output = Output::create(&job.out, job.force)?;
     let (header, columns) = (source.header().clone(), source.columns());
     let (messages, outgoing) = mpsc::channel(1);

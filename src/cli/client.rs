@@ -64,8 +64,12 @@ impl Target {
     /// identity (the CA also in the identity's own directory).
     ///
     /// # Errors
-    /// [`Failure`] (usage) if there is an address file that can't be read.
+    /// [`Failure`] (usage) if there is no such directory, or an address file that can't be read.
     pub fn for_identity(identity: &Path, address: Option<Address>, ca: Option<PathBuf>) -> Result<Self, Failure> {
+        if !identity.is_dir() {
+            return Err(Failure::usage(format!("--identity {}: there is no such directory", identity.display()))
+                .hint("it holds cert.pem and key.pem; `privet dev` makes some in .privet-dev/identities"));
+        }
         let above = identity.join("../..");
         let address = match address {
             Some(address) => address,

@@ -13,7 +13,7 @@ mod scenario;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use time::OffsetDateTime;
 use tracing::level_filters::LevelFilter;
@@ -45,7 +45,7 @@ pub struct Dev {
     #[arg(long, value_name = "DIR", default_value = ".privet-dev")]
     dir: PathBuf,
     /// Loopback address to listen on; port 0 takes a free one
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7443")]
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7443", value_parser = loopback)]
     listen: SocketAddr,
     /// Exit after the scenario: 0 only if every step held
     #[arg(long)]
@@ -57,9 +57,6 @@ pub struct Dev {
 /// # Errors
 /// A directory that is not ours, an address in use, or a server that can't start.
 pub async fn run(args: Dev, terminal: &Terminal) -> Result<Exit> {
-    if !args.listen.ip().is_loopback() {
-        bail!("--listen: `privet dev` serves this machine only, on a loopback address; `privet serve` serves others");
-    }
     let terminated = terminated()?;
     logging::start(Format::Text, LevelFilter::WARN)?;
     let clock = SystemClock::start();
@@ -88,4 +85,11 @@ pub async fn run(args: Dev, terminal: &Terminal) -> Result<Exit> {
         Ended::Shutdown if args.once && !outcome.held() => Exit::Refused,
         Ended::Shutdown => Exit::Ok,
     })
+}
+
+/// An address that only this machine can reach.
+fn loopback(text: &str) -> Result<SocketAddr, &'static str> {
+    let address: SocketAddr = text.parse().map_err(|_| "must be IP:PORT, e.g. 127.0.0.1:7443 or [::1]:7443")?;
+    let refused = "must be a loopback address: `privet dev` serves this machine only, `privet serve` serves others";
+    address.ip().is_loopback().then_some(address).ok_or(refused)
 }

@@ -40,14 +40,14 @@ pub struct Fields {
 #[command(next_help_heading = "CSV")]
 struct Bulk {
     /// CSV file to work through, with a header line (- for standard input)
-    #[arg(long, value_name = "FILE", requires_all = ["map", "out", "subject"])]
+    #[arg(long, value_name = "FILE", requires_all = ["map", "subject"])]
     csv: Option<PathBuf>,
     /// Columns and their classes: COLUMN=CLASS,…
     #[arg(long, value_name = "COLUMN=CLASS", value_delimiter = ',', requires = "csv")]
     map: Vec<Mapping>,
     /// CSV file to write (- for standard output)
-    #[arg(long, value_name = "FILE", requires = "csv")]
-    out: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", requires = "csv", default_value = "-")]
+    out: PathBuf,
     /// Replace the file of --out if it exists
     #[arg(long, requires = "out")]
     force: bool,
@@ -86,11 +86,11 @@ impl Fields {
     pub fn plan(self) -> Result<Plan, Failure> {
         let Self { class, subject, subject_file, input, context, bulk } = self;
         let Bulk { csv, map, out, force, batch } = bulk;
-        let subject = match (csv, out, subject) {
-            (Some(csv), Some(out), Some(subject_column)) => {
+        let subject = match (csv, subject) {
+            (Some(csv), Some(subject_column)) => {
                 return Job::new(csv, out, force, subject_column, map, batch.into()).map(Plan::Many);
             }
-            (_, _, subject) => subject,
+            (_, subject) => subject,
         };
         let class = class.ok_or_else(|| Failure::usage("--class is needed"))?;
         let context = match context.as_deref().map(hex::decode).transpose() {

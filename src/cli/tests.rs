@@ -22,6 +22,7 @@ fn one_field_or_a_file_is_asked_for_in_full_and_never_both() {
         "--class pii/account/email --subject-file f --in v --context 00ff --index --json -q",
         "--csv i --subject id --map email=pii/account/email,name=pii/account/name --out o --force --batch 1000",
         "--csv - --subject id --map email=pii/account/email --map name=pii/account/name --out -",
+        "--csv i --subject id --map email=pii/account/email",
     ] {
         assert!(parse(&format!("{SEAL} {good}")).is_ok(), "{good}");
     }
@@ -35,7 +36,7 @@ fn one_field_or_a_file_is_asked_for_in_full_and_never_both() {
         "--class pii/account/email --subject c1 --map a=pii/account/email",
         "--class pii/account/email --subject c1 --out o",
         "--csv i --subject id --out o",
-        "--csv i --subject id --map email=pii/account/email",
+        "--csv i --subject id --map email=pii/account/email --force",
         "--csv i --map email=pii/account/email --out o",
         "--csv i --subject-file f --map email=pii/account/email --out o",
         "--csv i --subject id --map email=pii/account/email --out o --class pii/account/email --in v",
@@ -63,8 +64,23 @@ fn ids_are_checked_before_anything_is_sent() {
         assert!(parse(&line).is_err(), "{bad}");
     }
     assert!(parse("audit list --identity d --tenant _system --since 15m --limit 0").is_ok());
-    for bad in ["--since yesterday", "--operation seal", "--verdict maybe", "--page-size 0", "--page-size 1001"] {
+    for touched in ["pii/account/email", "policy", "audit", "keys", "subjects", "tenants"] {
+        assert!(parse(&format!("audit list --identity d --tenant acme --class {touched}")).is_ok(), "{touched}");
+    }
+    for bad in
+        ["--since yesterday", "--operation seal", "--class log", "--verdict maybe", "--page-size 0", "--page-size 1001"]
+    {
         assert!(parse(&format!("audit list --identity d --tenant acme {bad}")).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn dev_listens_on_loopback_addresses_only() {
+    for good in ["127.0.0.1:0", "127.9.9.9:7443", "[::1]:7443"] {
+        assert!(parse(&format!("dev --listen {good}")).is_ok(), "{good}");
+    }
+    for bad in ["0.0.0.0:7443", "10.0.0.1:7443", "[::]:7443", "localhost:7443", "127.0.0.1", "[::ffff:127.0.0.1]:1"] {
+        assert!(parse(&format!("dev --listen {bad}")).is_err(), "{bad}");
     }
 }
 

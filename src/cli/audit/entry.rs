@@ -197,10 +197,10 @@ const CONSTRAINTS: [ColumnConstraint; 7] = [
     Absolute(Fixed(9)),
     Absolute(Fixed(16)),
     Absolute(Fixed(17)),
-    Absolute(Fixed(11)),
-    Absolute(Fixed(16)),
+    Absolute(Fixed(15)),
+    Absolute(Fixed(17)),
     Absolute(Fixed(9)),
-    LowerBoundary(Fixed(22)),
+    LowerBoundary(Fixed(17)),
 ];
 
 #[cfg(test)]
@@ -245,7 +245,24 @@ mod tests {
         assert!(text.starts_with("ENTRY    TIME (UTC)      WHO"), "{text}");
         let second = human(&entries, &mut Names::default(), false, &PLAIN);
         assert_eq!(text.split_once('\n').unwrap().1, second);
-        assert!(second.starts_with("7        11-23 19:16:05  support-desk     decrypt"), "{second}");
+        assert!(
+            second.starts_with("7        11-23 19:16:05  support-desk     decrypt        support-ticket   partial"),
+            "{second}"
+        );
+    }
+
+    #[test]
+    fn no_operation_and_no_purpose_of_the_shipped_policy_is_broken_over_two_lines() {
+        let entries = (1..=9).map(|operation| AuditEntry {
+            operation,
+            purpose: "subject-request".into(),
+            principal: "spiffe://acme.example/privacy-officer".into(),
+            verdict: Verdict::Partial.into(),
+            ..Default::default()
+        });
+        let text = human(&entries.collect::<Vec<_>>(), &mut Names::default(), true, &PLAIN);
+        assert_eq!(text.lines().count(), 10, "{text}");
+        assert!(text.contains("create-tenant  subject-request  partial"), "{text}");
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(super) async fn run(
     wire: &Wire,
     columns: &Columns,
     settled: Sender<Batch>,
-    report: &Report,
+    report: &mut Report,
 ) -> Result<Totals, Failure> {
     let mut totals = Totals::default();
     while let Some(mut batch) = pending.recv().await {

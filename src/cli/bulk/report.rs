@@ -1,10 +1,17 @@
 //! How far a job is, and which cells failed, on standard error.
+//!
+//! People are shown the first few cells that fail for the same reason and how many more there are; machines get each.
+
+use std::collections::BTreeMap;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::{
-    super::terminal::{Terminal, printable},
+    super::{
+        table::number,
+        terminal::{Terminal, printable},
+    },
     batch::Fault,
 };
 
@@ -12,6 +19,8 @@ use super::{
 pub(super) struct Report {
     bar: ProgressBar,
     json: bool,
+    /// How many cells failed, by column and reason: both of few kinds.
+    faults: BTreeMap<(String, String), u64>,
 }
 
 impl Report {
@@ -23,7 +32,7 @@ impl Report {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
         }
-        Self { bar, json: terminal.json }
+        Self { bar, json: terminal.json, faults: BTreeMap::new() }
     }
 
     /// The bar, for who writes the rows.
@@ -32,14 +41,29 @@ impl Report {
     }
 
     /// Tells of a cell without result.
-    pub(super) fn fault(&self, line: u64, column: &str, fault: &Fault) {
-        let text = fault_text(line, column, fault, self.json);
-        self.bar.suspend(|| eprintln!("{text}"));
+    pub(super) fn fault(&mut self, line: u64, column: &str, fault: &Fault) {
+        if let Some(text) = self.told(line, column, fault) {
+            self.bar.suspend(|| eprintln!("{text}"));
+        }
     }
 
-    /// Takes the bar away.
+    /// Takes the bar away, and says how many cells were not told of.
     pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
+        self.untold().for_each(|text| eprintln!("{text}"));
+    }
+
+    fn told(&mut self, line: u64, column: &str, fault: &Fault) -> Option<String> {
+        let alike = self.faults.entry((column.to_owned(), fault.reason.clone().into_owned())).or_default();
+        *alike = alike.saturating_add(1);
+        (self.json || *alike <= ALIKE_MAX).then(|| fault_text(line, column, fault, self.json))
+    }
+
+    fn untold(&self) -> impl Iterator<Item = String> {
+        let more = |count: u64| count.checked_sub(ALIKE_MAX).filter(|more| *more > 0 && !self.json);
+        self.faults.iter().filter_map(move |((column, reason), count)| {
+            Some(format!("… and {} more of column {}: {}", number(more(*count)?), printable(column), printable(reason)))
+        })
     }
 }
 
@@ -51,12 +75,34 @@ fn fault_text(line: u64, column: &str, Fault { reason, message }: &Fault, json: 
     }
 }
 
+/// Cells of one column told of for one reason.
+const ALIKE_MAX: u64 = 10;
 const WITH_LENGTH: &str = "{bar:40} {percent:>3}%  {msg}  {elapsed}, {eta} to go";
 const WITHOUT_LENGTH: &str = "{spinner} {bytes} read  {msg}  {elapsed}";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PLAIN: Terminal = Terminal { json: false, quiet: true, stdout: false, stderr: false, colours: false };
+
+    #[test]
+    fn of_many_cells_that_fail_alike_people_are_told_ten_and_a_number_and_machines_all() {
+        let (denied, wrong) = (Fault::new("DENIED", "no grant"), Fault::new("INVALID_VALUE", "too long"));
+        let tell = |report: &mut Report, n: u64, column: &str, fault| {
+            (0..n).filter(|line| report.told(*line, column, fault).is_some()).count()
+        };
+        let mut report = Report::new(None, &PLAIN);
+        assert_eq!(tell(&mut report, 2_292, "email", &denied), 10);
+        assert_eq!(tell(&mut report, 11, "email", &wrong), 10);
+        assert_eq!(tell(&mut report, 10, "no\nte", &denied), 10);
+        assert_eq!(
+            report.untold().collect::<Vec<_>>(),
+            ["… and 2,282 more of column email: DENIED", "… and 1 more of column email: INVALID_VALUE"]
+        );
+        let mut report = Report::new(None, &Terminal { json: true, ..PLAIN });
+        assert_eq!((tell(&mut report, 12, "email", &denied), report.untold().count()), (12, 0));
+    }
 
     #[test]
     fn a_fault_names_line_column_and_reason_on_one_line() {

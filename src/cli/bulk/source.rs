@@ -137,14 +137,20 @@ impl Source {
 
     fn payload(&self, value: &[u8]) -> Result<Bytes, Fault> {
         match self.work {
+            // Sealed twice, a value would come back as a ciphertext, and who asked for that has most likely mistaken the file.
+            Work::Seal if is_sealed(value) => Err(Fault::new("INVALID_VALUE", "is sealed already: pv1_… text")),
             Work::Seal => Ok(Bytes::copy_from_slice(value)),
-            Work::Open(_) => str::from_utf8(value)
-                .ok()
-                .and_then(|text| from_text(text).ok())
-                .map(Bytes::from)
-                .ok_or(Fault::new("INVALID_CIPHERTEXT", "not pv1_… text")),
+            Work::Open(_) => ciphertext(value).ok_or(Fault::new("INVALID_CIPHERTEXT", "not pv1_… text")),
         }
     }
+}
+
+fn is_sealed(value: &[u8]) -> bool {
+    ciphertext(value).is_some()
+}
+
+fn ciphertext(value: &[u8]) -> Option<Bytes> {
+    from_text(str::from_utf8(value).ok()?).ok().map(Bytes::from)
 }
 
 /// A reader that gives out only so many bytes until it is renewed.

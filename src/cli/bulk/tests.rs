@@ -43,8 +43,8 @@ async fn run(csv: impl AsRef<[u8]>, work: Work, map: &str, batch: usize) -> Ran 
     let job = Job::new(csv, out, false, "id".into(), map, batch).unwrap();
     let done = match Source::open(&job, work) {
         Ok(source) => {
-            let report = Report::new(source.length(), &SILENT);
-            work_through(source, &Wire::new(clients, header, work), &job, &report).await
+            let mut report = Report::new(source.length(), &SILENT);
+            work_through(source, &Wire::new(clients, header, work), &job, &mut report).await
         }
         Err(failure) => Err(failure),
     };
@@ -91,6 +91,18 @@ async fn a_cell_that_can_not_be_opened_is_left_empty_and_counted_and_the_others_
     let totals = opened.done.as_ref().unwrap();
     assert_eq!((totals.rows, totals.done, totals.failed), (3, 2, 3));
     assert_eq!(opened.out(), "id,email,note\nc1,,x\nc2,,y\n,,\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cell_that_is_sealed_already_is_not_sealed_again() {
+    let sealed = run("id,email,note\nc1,a@b,x\n", Work::Seal, "email=pii/account/email", 250).await.out();
+    let again = run(&sealed, Work::Seal, MAP, 250).await;
+    let totals = again.done.as_ref().unwrap();
+    assert_eq!((totals.rows, totals.done, totals.failed), (1, 1, 1));
+    assert!(again.out().starts_with("id,email,note\nc1,,pv1_"), "{}", again.out());
+    // What only begins like a ciphertext is a value like any other.
+    let alike = run("id,email,note\nc1,pv1,pv1_not!\n", Work::Seal, MAP, 250).await;
+    assert_eq!(alike.done.as_ref().unwrap().failed, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

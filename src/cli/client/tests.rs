@@ -187,6 +187,10 @@ fn an_identity_finds_its_server_and_ca_where_dev_puts_them() {
     let target = Target::for_identity(&identity, None, None).unwrap();
     assert_eq!(target.address.to_string(), DEFAULT_ADDRESS);
     assert_eq!(target.ca, identity.join("ca.pem"));
+    for nothing in [dir.path().join("identities/nope"), identity.join("cert.pem")] {
+        let failure = Target::for_identity(&nothing, None, None).unwrap_err();
+        assert!(failure.exit() == Exit::Usage && failure.to_string().ends_with("there is no such directory"));
+    }
 }
 
 #[test]

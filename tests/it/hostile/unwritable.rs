@@ -109,7 +109,9 @@ fn check() -> v1::CheckRequest {
 
 fn is_refused_for_the_log(status: &Status) -> bool {
     let reason = status.get_error_details().error_info().map(|info| info.reason.clone());
-    status.code() == Code::Unavailable && reason.as_deref() == Some("LOG_UNAVAILABLE")
+    // A failing disk may stop a reader a moment before the log knows.
+    let reasons = ["LOG_UNAVAILABLE", "STATE_UNREADABLE"];
+    status.code() == Code::Unavailable && reason.is_some_and(|reason| reasons.contains(&reason.as_str()))
 }
 
 /// The connection was closed, so no answer came: the error is the client's own.
