@@ -26,6 +26,7 @@ mod check;
 mod decrypt;
 mod encrypt;
 mod fields;
+mod files;
 mod index;
 mod input;
 mod options;

@@ -78,7 +78,7 @@ pub async fn run(args: Dev, terminal: &Terminal) -> Result<Exit> {
         stays: !args.once,
         outcome: &outcome,
     };
-    report.print(terminal.json, terminal.colour_stdout());
+    report.print(terminal);
     let ended = if args.once { running.shutdown().await? } else { running.wait(terminated).await? };
     Ok(match ended {
         Ended::Fault => Exit::Unavailable,

@@ -3,9 +3,8 @@
 //! Overwrites nothing. Certificates are not made: they come from the company's own authority.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{ErrorKind, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -16,20 +15,13 @@ use clap::Args;
 use super::{
     answer::{put, put_json},
     failure::Exit,
+    files::{POLICIES, make_dir, write_new},
     terminal::Terminal,
 };
 use crate::{entropy::SystemEntropy, keyring::root::FileRoot};
 
 /// The configuration that `privet init` writes: every key, with its unit and its default.
 const CONFIG: &str = include_str!("init/privet.toml");
-
-/// The shipped policy.
-pub(super) const POLICIES: [(&str, &str); 4] = [
-    ("model.conf", include_str!("../../policies/model.conf")),
-    ("policy.csv", include_str!("../../policies/policy.csv")),
-    ("catalogue.toml", include_str!("../../policies/catalogue.toml")),
-    ("assertions.toml", include_str!("../../policies/assertions.toml")),
-];
 
 /// Where.
 #[derive(Args, Debug)]
@@ -50,9 +42,8 @@ pub fn run(args: &Init, terminal: &Terminal) -> Result<Exit> {
     let root = make(&args.dir, args.root_dir.as_deref())?;
     let config = args.dir.join("privet.toml");
     if terminal.json {
-        let made = serde_json::json!({ "config": config, "policies": args.dir.join("policies"), "root": root });
-        put_json(&made)?;
-    } else {
+        put_json(&serde_json::json!({ "dir": args.dir, "config": config, "root": root }))?;
+    } else if !terminal.quiet {
         put(next(&args.dir, &config, &root).as_bytes())?;
     }
     Ok(Exit::Ok)
@@ -74,13 +65,13 @@ pub(super) fn make(dir: &Path, root_dir: Option<&Path>) -> Result<PathBuf> {
     FileRoot::create(&root, Arc::new(SystemEntropy::open()))?;
     make_dir(&dir.join("policies"))?;
     for (name, text) in POLICIES {
-        write_new(&dir.join("policies").join(name), text)?;
+        write_new(&dir.join("policies").join(name), text.as_bytes())?;
     }
     let named = if root_dir.is_some() { fs::canonicalize(&root)? } else { PathBuf::from("root") };
     let named = named.to_str().context("the root directory's name must be UTF-8")?;
     let quoted = toml::Value::String(named.to_owned()).to_string();
     // Last: a deployment that has its configuration has everything.
-    write_new(&dir.join("privet.toml"), &CONFIG.replacen("\"root\"", &quoted, 1))?;
+    write_new(&dir.join("privet.toml"), CONFIG.replacen("\"root\"", &quoted, 1).as_bytes())?;
     Ok(root)
 }
 
@@ -100,20 +91,6 @@ Next:
   4. privet serve --config {config}
 "
     )
-}
-
-fn make_dir(dir: &Path) -> Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).with_context(|| dir.display().to_string())
-}
-
-fn write_new(file: &Path, text: &str) -> Result<()> {
-    let write = || {
-        let mut new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
-        new.write_all(text.as_bytes())?;
-        new.sync_all()?;
-        file.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
-    };
-    write().with_context(|| file.display().to_string())
 }
 
 #[cfg(test)]

@@ -46,7 +46,11 @@ fn dev_does_the_main_job_in_a_screenful_and_resumes() {
         assert_eq!(code(&output), 0, "{text}{}", stderr(&output));
         assert!(text.lines().count() <= 40 && text.contains(began), "{text}");
         assert_eq!(text.matches('✓').count(), 6, "{text}");
+        assert!(!text.contains("Next") && !text.contains("Ctrl-C"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
     }
+    let quiet = stdout(&run(&[&args[..], &["--quiet"]].concat()));
+    assert_eq!((quiet.lines().count(), quiet.matches('✓').count()), (6, 6), "{quiet}");
     for identity in [
         "signup-service",
         "billing-service",
@@ -177,6 +181,11 @@ fn commands_compose_in_a_shell_and_exit_as_documented() {
     assert!(!fs::read_to_string(&sealed).unwrap().contains("anna@"));
     assert_eq!(code(&bulk("privacy-officer", "decrypt", "subject-request", &sealed, &back)), 0);
     assert_eq!(fs::read(&back).unwrap(), fs::read(&table).unwrap());
+    let seal = ["encrypt", "--subject", "id", "--map", "email=pii/account/email", "--purpose", "signup", "--csv"];
+    let piped = call("signup-service", b"", &[&seal[..], &[table.to_str().unwrap()]].concat());
+    assert!(code(&piped) == 0 && stdout(&piped).starts_with("id,email,note\nanna,pv1_"), "{}", stderr(&piped));
+    let twice = call("signup-service", b"", &[&seal[..], &[sealed.to_str().unwrap()]].concat());
+    assert_eq!(code(&twice), 1, "what is sealed is not sealed again: {}", stderr(&twice));
     assert_eq!(
         code(&bulk("privacy-officer", "decrypt", "subject-request", &sealed, &back)),
         2,
@@ -208,6 +217,15 @@ fn init_makes_what_serve_needs_and_check_config_says_what_is_missing() {
     let missing = run(&check);
     assert_eq!(code(&missing), 1, "{}{}", stdout(&missing), stderr(&missing));
     assert!(stdout(&missing).contains("✗ server") && stdout(&missing).contains(".pem can't be read"));
+
+    let (other, no_words) = (scratch.path().join("other"), scratch.path().join("no-words"));
+    let made = run(&["init", "--json", "--dir", other.to_str().unwrap()]);
+    let made: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
+    for (key, path) in [("dir", &other), ("config", &other.join("privet.toml")), ("root", &other.join("root"))] {
+        assert_eq!(made[key], path.to_str().unwrap());
+    }
+    let quiet = run(&["init", "--quiet", "--dir", no_words.to_str().unwrap()]);
+    assert_eq!((code(&quiet), stdout(&quiet).as_str()), (0, ""));
 
     let ca = crate::support::pki::Ca::new("company CA");
     let made = scratch.path().join("made");

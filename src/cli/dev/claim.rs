@@ -13,8 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use rustix::{fs::OFlags, process::geteuid};
 
-use super::layout::make_dir;
-use crate::cli::failure::Failure;
+use crate::cli::{failure::Failure, files::make_dir};
 
 /// The file that says whose directory this is.
 const MARKER: &str = "made-by-privet-dev";

@@ -9,9 +9,8 @@
 //! 0600, whatever the umask; files come whole or not at all.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{ErrorKind, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -23,7 +22,11 @@ use super::{
     claim::Claim,
     pki::{Authority, LEAF_LIFE, Pair, RENEWED_BEFORE},
 };
-use crate::{cli::init::POLICIES, entropy::Entropy, keyring::root::FileRoot};
+use crate::{
+    cli::files::{POLICIES, make_dir, replace},
+    entropy::Entropy,
+    keyring::root::FileRoot,
+};
 
 /// Who there is, in the order of the shipped policy.
 pub(super) const IDENTITIES: [&str; 8] = [
@@ -67,7 +70,7 @@ impl Layout {
 
     /// Tells clients where the server listens.
     pub(super) fn write_address(&self, address: std::net::SocketAddr) -> Result<()> {
-        write(&self.dir.join("address"), format!("{address}\n").as_bytes())
+        replace(&self.dir.join("address"), format!("{address}\n").as_bytes())
     }
 
     /// The policy files that are not as shipped.
@@ -162,8 +165,8 @@ impl Layout {
         let pair = make()?;
         // Cut off between the two, the certificate is missing and both are made anew.
         remove(&cert)?;
-        write(&key, pair.key.as_bytes())?;
-        write(&cert, pair.cert.as_bytes())?;
+        replace(&key, pair.key.as_bytes())?;
+        replace(&cert, pair.cert.as_bytes())?;
         Ok(pair)
     }
 }
@@ -210,10 +213,6 @@ origin = "dev.privet.example/log"
     )
 }
 
-pub(super) fn make_dir(dir: &Path) -> Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).with_context(|| dir.display().to_string())
-}
-
 fn read(file: &Path) -> Result<Option<String>> {
     match fs::read_to_string(file) {
         Ok(text) => Ok(Some(text)),
@@ -230,20 +229,7 @@ fn remove(file: &Path) -> Result<()> {
 }
 
 fn write_if_missing(file: &Path, bytes: &[u8]) -> Result<()> {
-    if file.exists() { Ok(()) } else { write(file, bytes) }
-}
-
-/// Whole or not at all: written beside, synced, and put in place.
-fn write(file: &Path, bytes: &[u8]) -> Result<()> {
-    let beside = file.with_extension("new");
-    let put = || {
-        let mut new = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        new.write_all(bytes)?;
-        new.sync_all()?;
-        fs::rename(&beside, file)?;
-        file.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
-    };
-    put().with_context(|| file.display().to_string())
+    if file.exists() { Ok(()) } else { replace(file, bytes) }
 }
 
 #[cfg(test)]

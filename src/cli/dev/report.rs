@@ -1,6 +1,7 @@
 //! What `privet dev` says: a screenful that someone who has never seen it understands.
 
 use std::{
+    borrow::Cow,
     env,
     fmt::Write as _,
     io::{self, Write as _},
@@ -12,7 +13,10 @@ use super::{
     bulk::TENANT,
     scenario::{Entry, Masked, Outcome, Step},
 };
-use crate::cli::{table::number, terminal::printable};
+use crate::cli::{
+    table::number,
+    terminal::{Terminal, printable},
+};
 
 /// All that there is to say.
 pub(super) struct Report<'a> {
@@ -28,8 +32,13 @@ pub(super) struct Report<'a> {
 
 impl Report<'_> {
     /// Says it on standard output. That nobody reads it is no reason to stop serving.
-    pub(super) fn print(&self, json: bool, colours: bool) {
-        let text = if json { format!("{}\n", self.json()) } else { self.text(colours, &program()) };
+    pub(super) fn print(&self, terminal: &Terminal) {
+        let paint = Paint { colours: terminal.colour_stdout() };
+        let text = match (terminal.json, terminal.quiet) {
+            (true, _) => format!("{}\n", self.json()),
+            (false, true) => self.steps(paint),
+            (false, false) => self.text(paint, &program()),
+        };
         let mut out = io::stdout().lock();
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
@@ -49,49 +58,44 @@ impl Report<'_> {
         })
     }
 
-    fn text(&self, colours: bool, program: &str) -> String {
-        let paint =
-            |code: &str, text: &str| if colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() };
+    fn text(&self, paint: Paint, program: &str) -> String {
         let outcome = self.outcome;
         let mut lines = Lines::default();
         let began = if self.resumed { "resumed" } else { "made" };
-        lines.add(format_args!(
-            "{} {} {began}; tenant {TENANT} on {}, mutual TLS 1.3",
-            paint("1", "privet dev:"),
-            self.dir.display(),
-            self.address
-        ));
+        let what = format!("{began}; tenant {TENANT} on {}, mutual TLS 1.3", self.address);
+        let dir = self.dir.display().to_string();
+        let dir = cut(&dir, COLUMNS.saturating_sub("privet dev:  ".len() + what.len()));
+        lines.add(format_args!("{} {dir} {what}", paint.text("1", "privet dev:")));
         lines.add("");
         let (customers, values) = (number(outcome.customers as u64), number(outcome.values as u64));
         lines.add(format_args!(
             "{customers} invented customers with {values} values of 11 classes, over real connections:"
         ));
-        for Step { done, held, what, millis } in &outcome.steps {
-            let mark = if *held { paint("32", "✓") } else { paint("31", "✗") };
-            let millis = paint("2", &format!("{millis:>5} ms"));
-            lines.add(format_args!(" {mark} {done:<9}{:<79} {millis}", printable(what)));
-        }
+        lines.0.push_str(&self.steps(paint));
         if !outcome.masks.is_empty() {
             lines.add("\nWhat support-desk sees of the first customer, masked:");
         }
         for Masked { class, value, mask } in &outcome.masks {
             let class = class.rsplit('/').next().unwrap_or_default();
-            let value = paint("2", &format!("for {}", printable(value)));
-            lines.add(format_args!("   {class:<11}{}   {value}", printable(mask)));
+            let (mask, value) = (printable(mask), format!("for {}", printable(value)));
+            let mask = cut(&mask, MASK);
+            let value = paint.text("2", &cut(&value, COLUMNS - 17 - mask.chars().count()));
+            lines.add(format_args!("   {class:<11}{mask}   {value}"));
         }
         if !outcome.log.is_empty() {
             lines.add("\nThe access log, newest first, as the auditor reads it:");
-            lines.add(paint("2", &row(["entry", "who", "did", "purpose", "verdict", "what"])));
+            lines.add(paint.text("2", &row(["entry", "who", "did", "purpose", "verdict", "what"])));
         }
         for Entry { index, who, did, purpose, verdict, what } in &outcome.log {
             let code = if verdict == "deny" { "31" } else { "0" };
-            lines.add(paint(code, &row([&index.to_string(), who, did, purpose, verdict, what])));
+            lines.add(paint.text(code, &row([&index.to_string(), who, did, purpose, verdict, what])));
         }
-        lines.add("");
-        if outcome.held() {
+        if !outcome.held() {
+            lines.add("");
+            self.blame().lines().for_each(|line| lines.add(paint.text("31", line)));
+        } else if self.stays {
+            lines.add("");
             self.next(&mut lines, program);
-        } else {
-            lines.add(paint("31", &self.blame()));
         }
         if self.stays {
             lines.add("\nServing until Ctrl-C.");
@@ -99,11 +103,35 @@ impl Report<'_> {
         lines.0
     }
 
-    /// What to type next, as it can be pasted.
+    /// A line for each step. What went wrong is never cut: it goes on below.
+    fn steps(&self, paint: Paint) -> String {
+        let mut lines = Lines::default();
+        for Step { done, held, what, millis } in &self.outcome.steps {
+            let mark = if *held { paint.text("32", "✓") } else { paint.text("31", "✗") };
+            let (done, millis) = (done.as_str(), format!("{millis:>5} ms"));
+            let room = COLUMNS - 13 - millis.len();
+            let what = printable(what);
+            let (what, mut rest) = if *held {
+                (cut(&what, room), "")
+            } else {
+                let (first, rest) = split(&what, room);
+                (first.into(), rest)
+            };
+            lines.add(format_args!(" {mark} {done:<9}{what:<room$} {}", paint.text("2", &millis)));
+            while !rest.is_empty() {
+                let (line, after) = split(rest, COLUMNS - 12);
+                lines.add(format_args!("{:12}{line}", ""));
+                rest = after;
+            }
+        }
+        lines.0
+    }
+
+    /// What to type next, whole, so that it can be pasted.
     fn next(&self, lines: &mut Lines, program: &str) {
         let program = shell_word(program);
         let identity = |name: &str| shell_word(&self.dir.join("identities").join(name).display().to_string());
-        lines.add(if self.stays { "Next, in another terminal:" } else { "Next, beside a `privet dev` that stays up:" });
+        lines.add("Next, in another terminal:");
         let email = "--class pii/account/email";
         lines.add(format_args!("   export PRIVET_TENANT={TENANT}"));
         lines.add(format_args!("   printf %s anna@example.com | {program} encrypt {email} \\"));
@@ -120,13 +148,17 @@ impl Report<'_> {
     }
 
     fn blame(&self) -> String {
+        let dir = self.dir.display();
         if self.edited.is_empty() {
-            return "A step did not hold. That is a defect: please report it with the lines above.".to_owned();
+            return format!(
+                "A step did not hold. Unless you edited {dir}/privet.toml or {dir}/policies,\n\
+                 that is a defect: please report it with the lines above."
+            );
         }
-        let (dir, edited) = (self.dir.join("policies"), self.edited.join(", "));
         format!(
-            "A step did not hold, and in {} these are not as shipped: {edited}.\nRemove them to have them back as shipped.",
-            dir.display()
+            "A step did not hold, and of {dir}/policies these are not as shipped:\n{}.\n\
+             Remove them to have them back as shipped.",
+            self.edited.join(", ")
         )
     }
 }
@@ -141,10 +173,36 @@ impl Lines {
     }
 }
 
-/// A line of the log. What is too long for a line is cut.
+/// Colours, or none.
+#[derive(Clone, Copy)]
+struct Paint {
+    colours: bool,
+}
+
+impl Paint {
+    fn text(self, code: &str, text: &str) -> String {
+        if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// As much of a text as has room, ended by an ellipsis if that is not all.
+fn cut(text: &str, room: usize) -> Cow<'_, str> {
+    if text.chars().count() <= room {
+        return text.into();
+    }
+    format!("{}…", split(text, room.saturating_sub(1)).0.trim_end()).into()
+}
+
+/// The first so many characters, and the others.
+fn split(text: &str, at: usize) -> (&str, &str) {
+    let at = text.char_indices().nth(at).map_or(text.len(), |(at, _)| at);
+    text.split_at_checked(at).unwrap_or((text, ""))
+}
+
+/// A line of the log.
 fn row([entry, who, did, purpose, verdict, what]: [&str; 6]) -> String {
     let line = format!("{entry:>7}  {who:<15}  {did:<8}  {purpose:<15}  {verdict:<7}  {what}");
-    line.trim_end().chars().take(COLUMNS).collect()
+    cut(&printable(line.trim_end()), COLUMNS).into_owned()
 }
 
 /// How this program was started, as one would type it again.
@@ -166,28 +224,48 @@ fn shell_word(text: &str) -> String {
 const PYTHON_CLIENT: &str = "tests/clients/client.py";
 /// As wide as a line may be.
 const COLUMNS: usize = 100;
+/// As wide as a mask may be.
+const MASK: usize = 40;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::scenario::Done, *};
 
+    const PLAIN: Paint = Paint { colours: false };
+
+    /// What real runs say, at its longest.
     fn outcome(held: bool) -> Outcome {
-        let step = |done| Step { done, held, what: "x".repeat(79), millis: 12_345 };
-        let masked = || Masked { class: "pii/account/ip_address", value: "v".repeat(40), mask: "•••".into() };
-        let entry = || Entry {
+        let step = |(done, what): (Done, &str)| Step { done, held, what: what.to_owned(), millis: 12_345 };
+        let steps = [
+            (Done::Sealed, "17,498 values by signup-service, 7,845 by billing-service"),
+            (Done::Opened, "10,345 by billing-service, all 25,343 by privacy-officer; each as it was sealed"),
+            (Done::Masked, "14,998 values of account data, as support-desk recognises a customer"),
+            (Done::Denied, "a tax id to support-desk (wrong role), to billing for signup (wrong purpose)"),
+            (Done::Refused, "one customer's e-mail address presented as another's: INVALID_CIPHERTEXT"),
+            (Done::Recorded, "1,234 entries: 1,232 allowed, 2 denied; all 1,232 receipts found in the log"),
+        ];
+        let masked =
+            |(class, value, mask): (&'static str, &str, &str)| Masked { class, value: value.into(), mask: mask.into() };
+        let masks = [
+            ("pii/account/name", "Dr. Philippa-Jane Featherstonehaugh-Cholmondeley of Wherever", "D••• P•••"),
+            ("pii/account/email", "philippa@mail.example", "p•••@mail.example"),
+            ("pii/account/phone", "+44 20 7946 0000", "•••• 0000"),
+            ("pii/account/ip_address", "2001:db8:85a3:8d3:1319:8a2e:370:7348", "2001:db8:85a3::•••"),
+        ];
+        let entry = |what: &str| Entry {
             index: 1_234_567,
             who: "privacy-officer".into(),
             did: "decrypt".into(),
             purpose: "subject-request".into(),
-            verdict: "deny".into(),
-            what: "y".repeat(200),
+            verdict: "allow".into(),
+            what: what.into(),
         };
         Outcome {
             customers: 2_500,
             values: 25_343,
-            steps: ["sealed", "opened", "masked", "denied", "refused", "recorded"].map(step).into(),
-            masks: [(); 4].map(|()| masked()).into(),
-            log: [(); 5].map(|()| entry()).into(),
+            steps: steps.map(step).into(),
+            masks: masks.map(masked).into(),
+            log: ["250 values of 11 classes: invalid ciphertext", "", "1 audit: allowed"].map(entry).into(),
         }
     }
 
@@ -200,9 +278,10 @@ mod tests {
     fn a_report_is_one_screenful() {
         for held in [true, false] {
             let outcome = outcome(held);
-            let text = report(&outcome, ".privet-dev", &[]).text(false, "./target/release/privet");
+            let text = report(&outcome, ".privet-dev", &[]).text(PLAIN, "./target/release/privet");
             assert!(text.lines().count() <= 40, "{text}");
-            assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");
+            let wide: Vec<_> = text.lines().filter(|line| line.chars().count() > COLUMNS).collect();
+            assert!(wide.is_empty(), "{wide:#?}");
             assert_eq!(text.contains('✓'), held);
             assert_eq!(text.contains("please report"), !held);
             assert!(text.ends_with("Ctrl-C.\n") && !text.contains('\x1b'));
@@ -210,18 +289,50 @@ mod tests {
     }
 
     #[test]
+    fn what_is_cut_ends_in_an_ellipsis_and_what_went_wrong_is_not_cut() {
+        let mut outcome = outcome(true);
+        let text = report(&outcome, &"d".repeat(200), &[]).text(PLAIN, "privet");
+        for cut in ["d… made; tenant", "12345 ms", "allow    250 values of 11 classes: invalid cip…\n"] {
+            assert!(text.contains(cut), "{cut}: {text}");
+        }
+        let step = outcome.steps.last_mut().unwrap();
+        (step.held, step.what) = (false, format!("{} the end", "why é ".repeat(50)));
+        let steps = report(&outcome, "d", &[]).steps(PLAIN);
+        assert!(steps.lines().all(|line| line.chars().count() <= COLUMNS), "{steps}");
+        let failed = steps.split_once('✗').unwrap().1;
+        assert!(failed.trim_end().ends_with("the end") && !failed.contains('…'), "{steps}");
+        assert_eq!([cut("Zoë", 3), cut("Zoë!", 3), cut("", 0)], ["Zoë", "Zo…", ""]);
+    }
+
+    #[test]
+    fn a_run_that_ends_does_not_speak_of_one_that_stays() {
+        let outcome = outcome(true);
+        let text = Report { stays: false, ..report(&outcome, ".privet-dev", &[]) }.text(PLAIN, "privet");
+        assert!(!text.contains("Next") && !text.contains("Serving") && !text.ends_with("\n\n"), "{text}");
+    }
+
+    #[test]
+    fn quiet_is_a_line_for_each_step() {
+        let outcome = outcome(true);
+        let steps = report(&outcome, ".privet-dev", &[]).steps(PLAIN);
+        assert_eq!((steps.lines().count(), steps.matches('✓').count()), (6, 6), "{steps}");
+    }
+
+    #[test]
     fn a_policy_that_was_edited_is_named_before_a_defect_is_suspected() {
         let outcome = outcome(false);
-        let text = report(&outcome, ".privet-dev", &["policy.csv"]).text(false, "privet");
+        let text = report(&outcome, ".privet-dev", &["policy.csv"]).text(PLAIN, "privet");
         assert!(text.contains("policy.csv") && !text.contains("please report"), "{text}");
+        let unknown = report(&outcome, ".privet-dev", &[]).text(PLAIN, "privet");
+        assert!(unknown.contains("Unless you edited") && unknown.contains(".privet-dev/policies"), "{unknown}");
         let held = self::outcome(true);
-        assert!(!report(&held, ".privet-dev", &["policy.csv"]).text(false, "privet").contains("policy.csv"));
+        assert!(!report(&held, ".privet-dev", &["policy.csv"]).text(PLAIN, "privet").contains("policy.csv"));
     }
 
     #[test]
     fn commands_can_be_pasted_whatever_the_directory_is_called() {
         let outcome = outcome(true);
-        let text = report(&outcome, "it's mine", &[]).text(false, "/opt/my tools/privet");
+        let text = report(&outcome, "it's mine", &[]).text(PLAIN, "/opt/my tools/privet");
         assert!(text.contains(r"--identity 'it'\''s mine/identities/support-desk'"), "{text}");
         assert_eq!(shell_word(".privet-dev"), ".privet-dev");
         assert_eq!(["", "$HOME", "a;b", "~"].map(shell_word), ["''", "'$HOME'", "'a;b'", "'~'"]);

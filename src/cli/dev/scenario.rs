@@ -38,12 +38,23 @@ pub(super) struct Outcome {
 /// One step.
 #[derive(Debug, Serialize)]
 pub(super) struct Step {
-    /// What was done, as one says it afterwards.
-    pub(super) done: &'static str,
+    pub(super) done: Done,
     pub(super) held: bool,
     /// What was seen, or what went wrong.
     pub(super) what: String,
     pub(super) millis: u64,
+}
+
+/// What a step does, as one says it afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Done {
+    Sealed,
+    Opened,
+    Masked,
+    Denied,
+    Refused,
+    Recorded,
 }
 
 /// A value in clear and as a mask. The value is invented.
@@ -63,6 +74,20 @@ pub(super) struct Entry {
     pub(super) purpose: String,
     pub(super) verdict: String,
     pub(super) what: String,
+}
+
+impl Done {
+    /// Its name.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Sealed => "sealed",
+            Self::Opened => "opened",
+            Self::Masked => "masked",
+            Self::Denied => "denied",
+            Self::Refused => "refused",
+            Self::Recorded => "recorded",
+        }
+    }
 }
 
 impl Outcome {
@@ -85,13 +110,13 @@ pub(super) async fn run(dir: &Path) -> Result<Outcome> {
         outcome: Outcome { customers, values, steps: Vec::new(), masks: Vec::new(), log: Vec::new() },
     };
     let clock = SystemClock::start();
-    let steps: [(&'static str, Act); 6] = [
-        ("sealed", |story| Box::pin(story.seal())),
-        ("opened", |story| Box::pin(story.open())),
-        ("masked", |story| Box::pin(story.mask())),
-        ("denied", |story| Box::pin(story.deny())),
-        ("refused", |story| Box::pin(story.swap())),
-        ("recorded", |story| Box::pin(story.log())),
+    let steps: [(Done, Act); 6] = [
+        (Done::Sealed, |story| Box::pin(story.seal())),
+        (Done::Opened, |story| Box::pin(story.open())),
+        (Done::Masked, |story| Box::pin(story.mask())),
+        (Done::Denied, |story| Box::pin(story.deny())),
+        (Done::Refused, |story| Box::pin(story.swap())),
+        (Done::Recorded, |story| Box::pin(story.log())),
     ];
     for (done, act) in steps {
         let began = clock.monotonic();
@@ -177,7 +202,7 @@ impl Story {
             );
         }
         Ok(format!(
-            "{} by billing-service, all {} by privacy-officer; each is what was sealed",
+            "{} by billing-service, all {} by privacy-officer; each as it was sealed",
             count(billed.len()),
             count(everything.len())
         ))
