@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// How long and how often.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// Rounds of each side.
     pub rounds: usize,
@@ -11,18 +11,26 @@ pub struct Plan {
     pub round: Duration,
     /// How long each side runs before the first.
     pub warm_up: Duration,
+    /// Only rows with this in their name.
+    pub rows: String,
 }
 
 impl Plan {
     /// For numbers to quote.
     pub fn full() -> Self {
-        Self { rounds: 9, round: Duration::from_millis(1_000), warm_up: Duration::from_millis(500) }
+        Self {
+            rounds: 9,
+            round: Duration::from_millis(1_000),
+            warm_up: Duration::from_millis(500),
+            rows: String::new(),
+        }
     }
 
     /// For a look: all of `groups` groups within a minute.
     pub fn quick(groups: usize) -> Self {
         let share = u32::try_from(groups).unwrap();
-        Self { rounds: 5, round: Duration::from_millis(320) / share, warm_up: Duration::from_millis(160) / share }
+        let (round, warm_up) = (Duration::from_millis(320) / share, Duration::from_millis(160) / share);
+        Self { rounds: 5, round, warm_up, rows: String::new() }
     }
 }
 
@@ -33,6 +41,8 @@ pub struct Round {
     pub ops: u64,
     /// From the first request to the last answer.
     pub took: Duration,
+    /// Processor time of the server's threads alone.
+    pub cpu: Duration,
     /// How long each request took, in nanoseconds.
     pub latencies: Vec<u32>,
 }
@@ -42,6 +52,8 @@ pub struct Round {
 pub struct Side {
     /// Requests answered a second, the median round.
     pub ops_per_sec: f64,
+    /// Processor time of the server's threads for one request, over all rounds.
+    pub cpu_per_op: Duration,
     /// Over all requests of all rounds.
     pub p50: Duration,
     pub p99: Duration,
@@ -65,11 +77,12 @@ impl Row {
     }
 }
 
-/// Runs both sides in turn; each pair of rounds begins with the other side.
+/// Runs both sides in turn; each pair of rounds begins with the other side. `between` runs before each pair.
 pub fn take_turns(
     plan: &Plan,
     name: String,
     fields_per_op: u64,
+    mut between: impl FnMut(),
     mut base: impl FnMut(Duration) -> Round,
     mut privet: impl FnMut(Duration) -> Round,
 ) -> Row {
@@ -77,6 +90,7 @@ pub fn take_turns(
     privet(plan.warm_up);
     let (mut of_base, mut of_privet) = (Vec::new(), Vec::new());
     for pair in 0..plan.rounds {
+        between();
         if pair % 2 == 0 {
             of_base.push(base(plan.round));
         }
@@ -92,9 +106,12 @@ pub fn take_turns(
 impl Side {
     fn of(rounds: Vec<Round>) -> Self {
         let ops_per_sec = middle(&sorted(rounds.iter().map(rate).collect()));
+        let ops = rounds.iter().map(|round| round.ops).sum::<u64>().max(1);
+        let cpu = rounds.iter().map(|round| round.cpu).sum::<Duration>();
+        let cpu_per_op = cpu.div_f64(ops as f64);
         let mut latencies = rounds.into_iter().map(|round| round.latencies).collect::<Vec<_>>().concat();
         latencies.sort_unstable();
-        Self { ops_per_sec, p50: share(&latencies, 0.50), p99: share(&latencies, 0.99) }
+        Self { ops_per_sec, cpu_per_op, p50: share(&latencies, 0.50), p99: share(&latencies, 0.99) }
     }
 }
 

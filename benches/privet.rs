@@ -4,6 +4,7 @@
 //! cargo bench                    every group
 //! cargo bench -- quick           every group, shorter: at most a minute
 //! cargo bench -- rpc [quick]     the groups named
+//! cargo bench -- rpc --row 256   rows with this in their name: for a profiler, which tells the sides' threads apart by name
 //! cargo bench -- --json          JSON to stdout, the tables to stderr
 //! ```
 //!
@@ -22,6 +23,7 @@
 )]
 
 mod compare;
+mod cpu;
 mod disk;
 mod report;
 mod rpc;
@@ -43,18 +45,10 @@ type Measure = fn(&Plan, &Path) -> Group;
 const GROUPS: [(&str, Measure); 1] = [("rpc", rpc::measure)];
 
 fn main() {
-    // Cargo adds `--bench`.
-    let arguments: Vec<String> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let given = |word: &str| arguments.iter().any(|argument| argument == word);
-    let (quick, json) = (given("quick"), given("--json"));
-    let named: Vec<&str> = arguments.iter().map(String::as_str).filter(|a| !["quick", "--json"].contains(a)).collect();
-    if let Some(unknown) = named.iter().find(|name| !GROUPS.iter().any(|(group, _)| group == *name)) {
-        eprintln!("there is no group {unknown:?}; groups: {}", GROUPS.map(|(name, _)| name).join(", "));
-        std::process::exit(2);
-    }
-    let plan = if quick { Plan::quick(GROUPS.len()) } else { Plan::full() };
+    let Asked { groups, quick, json, rows } = Asked::read(env::args().skip(1));
+    let plan = Plan { rows, ..if quick { Plan::quick(GROUPS.len()) } else { Plan::full() } };
     let mut documents = Vec::new();
-    for (name, measure) in GROUPS.iter().filter(|(name, _)| named.is_empty() || named.contains(name)) {
+    for (name, measure) in GROUPS.iter().filter(|(name, _)| groups.is_empty() || groups.iter().any(|g| g == name)) {
         let directory = tempfile::tempdir_in(target().join("tmp")).unwrap();
         let group = measure(&plan, directory.path());
         let (table, document) = (report::table(name, &group), report::json(name, quick, &group));
@@ -70,6 +64,36 @@ fn main() {
     }
     if json {
         println!("{:#}", serde_json::Value::from(documents));
+    }
+}
+
+/// The command line.
+#[derive(Default)]
+struct Asked {
+    groups: Vec<String>,
+    quick: bool,
+    json: bool,
+    rows: String,
+}
+
+impl Asked {
+    fn read(mut arguments: impl Iterator<Item = String>) -> Self {
+        let mut asked = Self::default();
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                // Cargo adds it.
+                "--bench" => {}
+                "quick" => asked.quick = true,
+                "--json" => asked.json = true,
+                "--row" => asked.rows = arguments.next().unwrap_or_default(),
+                group if GROUPS.iter().any(|(name, _)| *name == group) => asked.groups.push(group.to_owned()),
+                unknown => {
+                    eprintln!("there is no group {unknown:?}; groups: {}", GROUPS.map(|(name, _)| name).join(", "));
+                    std::process::exit(2);
+                }
+            }
+        }
+        asked
     }
 }
 

@@ -31,10 +31,12 @@ pub fn table(name: &str, group: &Group) -> String {
         "base fields/s",
         "p50",
         "p99",
+        "CPU/op",
         "privet ops/s",
         "privet fields/s",
         "p50",
         "p99",
+        "CPU/op",
         "privet ÷ base",
         "min–max",
     ]);
@@ -44,6 +46,7 @@ pub fn table(name: &str, group: &Group) -> String {
             cells.push(thousands(side.ops_per_sec));
             cells.push(thousands(side.ops_per_sec * row.fields_per_op as f64));
             cells.extend([side.p50, side.p99].map(millis));
+            cells.push(format!("{:.1} µs", side.cpu_per_op.as_secs_f64() * 1e6));
         }
         cells.push(format!("{:.2}", row.ratio()));
         cells.push(format!("{:.2}–{:.2}", row.ratios[0], row.ratios[row.ratios.len() - 1]));
@@ -53,8 +56,8 @@ pub fn table(name: &str, group: &Group) -> String {
         column.set_cell_alignment(CellAlignment::Right);
     }
     format!(
-        "{table}\nbase: {}\nprivet: {}\nfdatasync of 4 KiB in this run: p50 {}, p99 {}; {} cores for server and client together\n\
-         Only the ratios mean something: the median of pairs of neighbouring rounds.",
+        "{table}\nbase: {}\nprivet: {}\nfdatasync of 4 KiB between the rounds: p50 {}, p99 {}; {} cores for server and client together\n\
+         Only the ratios mean something: the median of pairs of neighbouring rounds. CPU/op is the server's threads' alone.",
         group.base,
         group.privet,
         millis(group.disk.p50),
@@ -69,6 +72,7 @@ pub fn json(name: &str, quick: bool, group: &Group) -> Value {
         json!({
             "ops_per_sec": side.ops_per_sec,
             "fields_per_sec": side.ops_per_sec * row.fields_per_op as f64,
+            "cpu_micros_per_op": side.cpu_per_op.as_secs_f64() * 1e6,
             "p50_micros": side.p50.as_micros() as u64,
             "p99_micros": side.p99.as_micros() as u64,
         })

@@ -21,19 +21,20 @@ use tonic::transport::Channel;
 use self::load::{Ask, Shape};
 use crate::{
     compare::{Plan, Round, Row, take_turns},
-    disk,
+    cpu,
+    disk::Disk,
     report::Group,
     support::deployment::{self, Client, Deployment, Setup},
 };
 
 /// Measures the group in `directory`.
 pub fn measure(plan: &Plan, directory: &Path) -> Group {
-    let disk = disk::sync_latency(directory);
-    let (server, client) = (runtime("server"), runtime("client"));
+    let disk = Disk::new(directory);
+    let (server, base, client) = (runtime(SERVER[0]), runtime(BASE[0]), runtime("client"));
     let mut deployment = server.block_on(Deployment::start_in(directory, Setup::default()));
     let config = Config::load(&deployment.dir.path().join("privet.toml")).unwrap();
     let tls = Tls::load(&config.tls, DevCertificates::Refused).unwrap().current();
-    let echo = server.block_on(echo::start(tls));
+    let echo = base.block_on(echo::start(tls));
 
     let leaf = deployment.ca.client(&["spiffe://acme.example/tester"]);
     let connect = |address| {
@@ -46,31 +47,39 @@ pub fn measure(plan: &Plan, directory: &Path) -> Group {
             channels
         })
     };
-    let (base, privet) = (connect(echo), connect(deployment.address));
+    let (to_base, to_privet) = (connect(echo), connect(deployment.address));
 
-    let single = client.block_on(requests(&privet[0], 1));
-    let batches = client.block_on(requests(&privet[0], BATCH));
+    let single = client.block_on(requests(&to_privet[0], 1));
+    let batches = client.block_on(requests(&to_privet[0], BATCH));
     let rows = ROWS.iter().flat_map(|(name, shape, fields)| {
         let asks = if *fields == 1 { &single } else { &batches };
-        [("Encrypt", &asks.encrypt), ("Decrypt", &asks.decrypt)].map(|(rpc, asks)| {
-            let run = |channels: &[Channel], time: Duration| -> Round {
-                client.block_on(load::run(channels.to_vec(), *shape, asks.clone(), time))
-            };
-            let name = format!("{rpc} {name}");
-            eprintln!("rpc: {name}");
-            take_turns(plan, name, *fields as u64, |time| run(&base, time), |time| run(&privet, time))
-        })
+        [("Encrypt", &asks.encrypt), ("Decrypt", &asks.decrypt)]
+            .map(|(rpc, asks)| (format!("{rpc} {name}"), shape, *fields, asks))
+    });
+    let rows = rows.filter(|(name, ..)| name.contains(&plan.rows)).map(|(name, shape, fields, asks)| {
+        eprintln!("rpc: {name}");
+        let run = |channels: &[Channel], threads: &[&str], time: Duration| {
+            let before = cpu::spent(threads);
+            let round = client.block_on(load::run(channels.to_vec(), *shape, asks.clone(), time));
+            Round { cpu: cpu::spent(threads).saturating_sub(before), ..round }
+        };
+        let (base, privet) = (|time| run(&to_base, &BASE, time), |time| run(&to_privet, &SERVER, time));
+        take_turns(plan, name, fields as u64, || disk.probe(), base, privet)
     });
     let rows: Vec<Row> = rows.collect();
-    drop((base, privet));
+    drop((to_base, to_privet));
     let _ended = server.block_on(deployment.stop());
     Group {
         base: "tonic on hyper, the same TLS, answers of the same size; no policy, keys, log or limits",
         privet: "as shipped: limits, policy, keys, log on sled with fdatasync",
-        disk,
+        disk: disk.latency(),
         rows,
     }
 }
+
+/// The threads of each side: a runtime's, and those that Privet's log and store start.
+const BASE: [&str; 1] = ["base"];
+const SERVER: [&str; 3] = ["server", "privet-log", "sled-io"];
 
 /// Named, so that a profiler tells them apart.
 fn runtime(name: &str) -> Runtime {

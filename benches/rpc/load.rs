@@ -55,7 +55,7 @@ pub async fn run(channels: Vec<Channel>, shape: Shape, asks: Arc<[Ask]>, time: D
         };
     }
     let latencies = tasks.join_all().await.concat();
-    Round { ops: latencies.len() as u64, took: start.elapsed(), latencies }
+    Round { ops: latencies.len() as u64, took: start.elapsed(), latencies, ..Round::default() }
 }
 
 type Client = EncryptionServiceClient<Channel>;
