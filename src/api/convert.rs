@@ -19,6 +19,19 @@ use crate::{
     store::Direction,
 };
 
+/// The header of a request for data: these messages share its fields, not a type.
+macro_rules! header {
+    ($request:ident) => {
+        Header {
+            tenant: $request.tenant,
+            purpose: $request.purpose,
+            request_id: $request.request_id,
+            reference: $request.reference,
+            actor: $request.actor,
+        }
+    };
+}
+
 type Answer<O> = Released<<O as Operation>::Answer>;
 
 pub(super) fn encrypt(request: v1::EncryptRequest) -> seals::Encrypt {
@@ -29,16 +42,7 @@ pub(super) fn encrypt(request: v1::EncryptRequest) -> seals::Encrypt {
         context: field.context,
         index: field.index,
     };
-    seals::Encrypt {
-        header: Header {
-            tenant: request.tenant,
-            purpose: request.purpose,
-            request_id: request.request_id,
-            reference: request.reference,
-            actor: request.actor,
-        },
-        fields: request.fields.into_iter().map(field).collect(),
-    }
+    seals::Encrypt { header: header!(request), fields: request.fields.into_iter().map(field).collect() }
 }
 
 pub(super) fn encrypted(released: Answer<seals::Encrypt>) -> v1::EncryptResponse {
@@ -71,16 +75,7 @@ pub(super) fn decrypt(request: v1::DecryptRequest) -> opens::Decrypt {
         ciphertext: field.ciphertext,
         context: field.context,
     };
-    opens::Decrypt {
-        header: Header {
-            tenant: request.tenant,
-            purpose: request.purpose,
-            request_id: request.request_id,
-            reference: request.reference,
-            actor: request.actor,
-        },
-        fields: request.fields.into_iter().map(field).collect(),
-    }
+    opens::Decrypt { header: header!(request), fields: request.fields.into_iter().map(field).collect() }
 }
 
 pub(super) fn decrypted(released: Answer<opens::Decrypt>) -> v1::DecryptResponse {
@@ -96,16 +91,7 @@ pub(super) fn decrypted(released: Answer<opens::Decrypt>) -> v1::DecryptResponse
 
 pub(super) fn compute_index(request: v1::ComputeIndexRequest) -> indexes::ComputeIndex {
     let value = |value: v1::ValueToIndex| indexes::Value { class: value.class, value: value.value };
-    indexes::ComputeIndex {
-        header: Header {
-            tenant: request.tenant,
-            purpose: request.purpose,
-            request_id: request.request_id,
-            reference: request.reference,
-            actor: request.actor,
-        },
-        values: request.values.into_iter().map(value).collect(),
-    }
+    indexes::ComputeIndex { header: header!(request), values: request.values.into_iter().map(value).collect() }
 }
 
 pub(super) fn computed_index(released: Answer<indexes::ComputeIndex>) -> v1::ComputeIndexResponse {

@@ -207,6 +207,30 @@ async fn time_does_not_run_back_in_the_log() {
 }
 
 #[tokio::test]
+async fn a_clock_that_leaps_ahead_is_not_believed_before_the_next_start() {
+    let bench = open().await;
+    bench.commit(Basis::default(), Effects::default()).await.unwrap();
+    // A correction of some minutes is one; ten years are not.
+    bench.clock.set_wall_secs(NOW + 600);
+    bench.commit(Basis::default(), Effects::default()).await.unwrap();
+    bench.clock.set_wall_secs(NOW + 315_360_000);
+    bench.commit(Basis::default(), Effects::default()).await.unwrap();
+    let secs: Vec<_> = bench.all().await.iter().map(|entry| entry.time_unix_micros / 1_000_000).collect();
+    assert_eq!(secs, [NOW, NOW + 600, NOW + 600]);
+    // Repaired, nothing of it is left; after a start, the clock is taken at its word.
+    bench.clock.set_wall_secs(NOW + 700);
+    bench.commit(Basis::default(), Effects::default()).await.unwrap();
+    assert_eq!(bench.log.now_secs(), NOW + 700);
+    let Bench { store, faults, clock, log, ending } = bench;
+    drop(log);
+    ending.join();
+    clock.set_wall_secs(NOW + 864_000);
+    let bench = reopen(store, faults, clock).await;
+    bench.commit(Basis::default(), Effects::default()).await.unwrap();
+    assert_eq!(bench.all().await.last().unwrap().time_unix_micros / 1_000_000, NOW + 864_000);
+}
+
+#[tokio::test]
 async fn a_fault_releases_nothing_then_or_later() {
     for fault in [CommitFault::FailBefore, CommitFault::FailAfter, CommitFault::Panic] {
         let bench = open().await;
