@@ -5,7 +5,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 const PUBLIC: [&str; 4] = ["common", "encryption", "authorization", "audit"];
 const STORED: [&str; 3] = ["entry", "key", "log"];
 /// Messages that carry a subject id or a value.
-const SECRET: [&str; 15] = [
+const SECRET: [&str; 17] = [
     "EncryptRequest",
     "FieldToEncrypt",
     "EncryptStreamRequest",
@@ -21,6 +21,8 @@ const SECRET: [&str; 15] = [
     "ValueToIndex",
     "EncryptStreamResponse",
     "EncryptStreamResponse.result",
+    "ListEntriesRequest",
+    "TailEntriesRequest",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -203,6 +203,12 @@ fn audit_entry(stored: Stored, entry: stored::Entry) -> v1::AuditEntry {
         count: entry.count,
         effect: entry.effect,
         refusal: entry.refusal,
+        log_change: entry.log_change.map(|change| v1::LogChange {
+            first_index: change.first_index,
+            end_index: change.end_index,
+            newest_time: (change.newest_time_unix_micros > 0).then(|| timestamp(change.newest_time_unix_micros)),
+            verifier_key: change.verifier_key,
+        }),
     }
 }
 
