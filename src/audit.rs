@@ -7,14 +7,18 @@
 //! * [`record`] – what an operation says of itself, cut into entries
 //! * [`log`] – the writer: preconditions, group commit, one durable batch, then the answers
 //! * [`tally`] – refusals, counted instead of recorded one by one when they come in floods
-//! * [`reader`] – reads entries back and checks their hashes
+//! * [`history`], [`reader`] – reads entries back, checks their hashes, and makes proofs
 //! * [`block`], [`entry`] – how entries lie in the store, and their RFC 6962 leaf hashes
+//! * [`merkle`], [`tiles`] – the tree over the leaf hashes, RFC 6962 and C2SP tlog-tiles
+//! * [`note`], [`checkpoint`], [`proof`] – what the log signs, and proofs that stand alone
 //!
 //! The log holds no subject id, no value and no key. It names a subject by its alias only.
 
 pub mod block;
 pub mod checkpoint;
 pub mod entry;
+pub mod history;
+pub mod keys;
 pub mod log;
 pub mod merkle;
 pub mod note;
@@ -26,6 +30,7 @@ pub mod release;
 pub mod tally;
 pub mod tiles;
 
+pub use history::History;
 pub use log::{Basis, Effects, Log, Refused};
 pub use record::Record;
 pub use release::{Receipt, Refusal, Released, Unreleased};

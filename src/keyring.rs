@@ -23,6 +23,7 @@ mod aead;
 mod cache;
 mod drawn;
 mod load;
+pub mod log_key;
 mod opening;
 mod record;
 pub mod root;

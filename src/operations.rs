@@ -32,6 +32,7 @@ pub mod decrypt;
 mod describe;
 pub mod encrypt;
 pub mod list_entries;
+pub mod log_key;
 mod page;
 pub mod refusal;
 pub mod start;

@@ -47,11 +47,30 @@ pub enum Space {
     Bucket = 5,
     /// Subject records, by tenant and tag.
     Subject = 6,
+    /// Full tiles of the log's tree, each in two halves: by level, index and half.
+    Tile = 7,
+    /// The keys that sign the log, by number.
+    LogKey = 8,
+    /// Checkpoints that are kept, by size.
+    Checkpoint = 9,
+    /// Sealed segments, by first index.
+    Segment = 10,
 }
 
 impl Space {
     /// Every space.
-    pub const ALL: [Self; 6] = [Self::Block, Self::TenantHead, Self::Policy, Self::Tenant, Self::Bucket, Self::Subject];
+    pub const ALL: [Self; 10] = [
+        Self::Block,
+        Self::TenantHead,
+        Self::Policy,
+        Self::Tenant,
+        Self::Bucket,
+        Self::Subject,
+        Self::Tile,
+        Self::LogKey,
+        Self::Checkpoint,
+        Self::Segment,
+    ];
 }
 
 /// Where a value lies. Slots of one space are ordered by their key bytes.

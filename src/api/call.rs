@@ -126,7 +126,7 @@ pub(super) fn message_error(status: &Status) -> tonic_types::Status {
     })
 }
 
-/// Receipts as they are sent. The checkpoint stays empty while this server signs none.
+/// Receipts as they are sent.
 pub(super) fn receipts(receipts: Vec<crate::audit::Receipt>) -> Vec<v1::Receipt> {
     receipts
         .into_iter()
@@ -134,7 +134,7 @@ pub(super) fn receipts(receipts: Vec<crate::audit::Receipt>) -> Vec<v1::Receipt>
             origin: receipt.origin.to_string(),
             entry_index: receipt.entry_index,
             leaf_hash: receipt.leaf_hash.to_vec().into(),
-            checkpoint: String::new(),
+            checkpoint: receipt.checkpoint.to_string(),
         })
         .collect()
 }

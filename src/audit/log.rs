@@ -3,16 +3,19 @@
 //!
 //! While one group is being synced the next queues up, so a slow disk makes groups larger, not answers fewer.
 //!
-//! Ownership: `Writer` owns the head, the tenants' places and the memory of recent changes; nobody else writes them.
-//! `Shared` is what others read: the durable end of the log, and whether it failed.
+//! Each group moves the tree's root and signs a checkpoint of it, which lies at the store's head with the entries it covers
+//! and goes out with the receipts.
+//!
+//! Ownership: `Writer` owns the head, the tree, the tenants' places and the memory of recent changes; nobody else writes
+//! them. `Shared` is what others read: the durable end of the log, what it signed there, and whether it failed.
 //!
 //! After a storage fault nothing is acknowledged any more. Whether the failed group became durable is not known, so its
 //! answers are not given, and the process has to end: the next start reads what is there.
 
+mod position;
 mod writer;
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -20,21 +23,24 @@ use std::{
     thread::JoinHandle,
 };
 
-use prost::Message;
+use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use position::Position;
 use writer::Writer;
 
 use super::{
+    History,
+    checkpoint::{self, Checkpoint},
+    note::SignerKey,
     record::Record,
     release::{Receipt, Released, Unreleased},
+    tiles::edge::Edge,
 };
 use crate::{
     clock::Clock,
     entropy::Entropy,
-    id::Tenant,
-    proto::stored,
-    store::{self, Direction, Effect, Head, ReadPoint, Rests, Slot, Space, Store},
+    store::{self, Effect, ReadPoint, Rests, Slot, Store},
 };
 
 /// Requests that wait for the writer, at most.
@@ -58,6 +64,8 @@ pub struct Effects {
     pub disrupts: Vec<Slot>,
     /// A new policy in force from here on: its version and hash.
     pub policy: Option<(u64, [u8; 32])>,
+    /// A new key that signs the log from here on, announced by the record's only entry, which must get this index.
+    pub log_key: Option<(u64, Arc<SignerKey>)>,
 }
 
 /// Why a commit released nothing.
@@ -74,11 +82,29 @@ pub enum Refused {
     Unavailable,
 }
 
-/// How the log was opened and what it is called.
+/// What the log is called and who signs it.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The log's name, in every receipt.
+    /// The log's name, in every receipt and checkpoint.
     pub origin: String,
+    /// The newest log key. Its name is the origin.
+    pub signer: Arc<SignerKey>,
+    /// The number of that key, from 1.
+    pub log_key: u32,
+}
+
+/// What the log has signed: its newest checkpoint, and the right edge of the tree that it speaks of.
+#[derive(Debug)]
+pub struct Published {
+    /// A C2SP signed note over all durable entries.
+    pub checkpoint: Arc<str>,
+    /// The tree over them.
+    pub edge: Edge,
+}
+
+/// Signs the tree of a log.
+fn sign(origin: &str, edge: &Edge, signers: &[&SignerKey]) -> Result<String, checkpoint::Error> {
+    Ok(Checkpoint::new(origin, edge.size(), edge.root())?.sign(signers)?)
 }
 
 /// A handle on the log. Cheap to clone; the writer ends when the last one is gone.
@@ -86,6 +112,7 @@ pub struct Options {
 pub struct Log {
     queue: mpsc::Sender<Job>,
     shared: Arc<Shared>,
+    history: History,
     clock: Arc<dyn Clock>,
 }
 
@@ -105,31 +132,48 @@ impl Log {
     /// Opens the log on `store` and starts its writer.
     ///
     /// # Errors
-    /// A store that can't be read, or that holds a log of another origin or format.
+    /// A store that can't be read, that holds a log of another origin, format or key, or whose newest entries are not what the
+    /// log has signed.
     pub async fn open(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         options: Options,
     ) -> Result<(Self, Ending), store::Error> {
-        let head = store.head()?;
-        let state = head_state(&head, &options.origin)?;
-        let tenants = tenant_heads(&*store).await?;
+        let position = Position::read(&store, &options).await?;
+        let Position { head, state, edge, .. } = &position;
+        let checkpoint = match head.entries {
+            0 => sign(&options.origin, edge, &[&options.signer])
+                .map_err(|error| store::Error::Refused(format!("the log's origin can't be signed: {error}")))?,
+            _ => state.checkpoint.clone(),
+        };
         let shared = Arc::new(Shared {
-            origin: options.origin.into(),
             entries: AtomicU64::new(head.entries),
             time_unix_micros: AtomicU64::new(state.last_time_unix_micros),
             policy_version: AtomicU64::new(state.policy_version),
             opened_with_policy_hash: state.policy_hash.clone(),
+            published: ArcSwap::from_pointee(Published { checkpoint: checkpoint.into(), edge: edge.clone() }),
             failed: watch::Sender::new(false),
+            origin: options.origin.into(),
         });
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
-        let writer = Writer::new(jobs, (head, state, tenants), store, (clock.clone(), entropy), shared.clone());
+        let history = History::new(store.clone());
+        let writer = Writer::new(jobs, position, options.signer, store, (clock.clone(), entropy), shared.clone());
         let thread = std::thread::Builder::new()
             .name("privet-log".into())
             .spawn(move || writer.run())
             .map_err(|source| store::Error::Storage { doing: "started the writer", source: source.into() })?;
-        Ok((Self { queue, shared, clock }, Ending(thread)))
+        Ok((Self { queue, shared, history, clock }, Ending(thread)))
+    }
+
+    /// Reads entries back and makes proofs.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// What the log has signed at its durable end.
+    pub fn published(&self) -> Arc<Published> {
+        self.shared.published.load_full()
     }
 
     /// The log's name.
@@ -203,10 +247,15 @@ impl Log {
         let (answer, answered) = oneshot::channel();
         let job = Job { record, basis, effects, answer };
         self.queue.send(job).await.map_err(|_| Refused::Unavailable)?;
-        let leaves = answered.await.map_err(|_| Refused::Unavailable)??;
+        let Appended { leaves, checkpoint } = answered.await.map_err(|_| Refused::Unavailable)??;
         let receipts = leaves
             .into_iter()
-            .map(|(entry_index, leaf_hash)| Receipt { origin: Arc::clone(&self.shared.origin), entry_index, leaf_hash })
+            .map(|(entry_index, leaf_hash)| Receipt {
+                origin: Arc::clone(&self.shared.origin),
+                entry_index,
+                leaf_hash,
+                checkpoint: Arc::clone(&checkpoint),
+            })
             .collect();
         Ok(result.release(receipts))
     }
@@ -227,16 +276,24 @@ struct Shared {
     /// Written by the writer only.
     policy_version: AtomicU64,
     opened_with_policy_hash: Vec<u8>,
+    /// Written by the writer only, before `entries`.
+    published: ArcSwap<Published>,
     failed: watch::Sender<bool>,
 }
 
 type Leaf = (u64, [u8; 32]);
 
+/// A record that is durable.
+struct Appended {
+    leaves: Vec<Leaf>,
+    checkpoint: Arc<str>,
+}
+
 struct Job {
     record: Record,
     basis: Basis,
     effects: Effects,
-    answer: oneshot::Sender<Result<Vec<Leaf>, Refused>>,
+    answer: oneshot::Sender<Result<Appended, Refused>>,
 }
 
 impl Job {
@@ -249,47 +306,4 @@ impl Job {
 fn fits(effect: &Effect) -> bool {
     effect.slot.key.len() <= store::KEY_BYTES_MAX
         && effect.value.as_ref().is_none_or(|value| value.len() <= store::VALUE_BYTES_MAX)
-}
-
-fn head_state(head: &Head, origin: &str) -> Result<stored::LogHead, store::Error> {
-    if *head == Head::default() {
-        return Ok(stored::LogHead { format: FORMAT, origin: origin.to_owned(), ..Default::default() });
-    }
-    let state = stored::LogHead::decode(head.state.as_slice())
-        .map_err(|_| store::Error::Damaged { what: "the log's head".into() })?;
-    if state.format != FORMAT {
-        return Err(store::Error::Refused(format!(
-            "the log has format {} and this program writes format {FORMAT}: use a version of privet that knows it",
-            state.format
-        )));
-    }
-    if state.origin != origin {
-        return Err(store::Error::Refused(format!(
-            "the store holds the log {:?} and the configuration names {origin:?}: set log.origin to the former, or point store.dir elsewhere",
-            state.origin
-        )));
-    }
-    Ok(state)
-}
-
-const FORMAT: u32 = 1;
-
-async fn tenant_heads(store: &dyn Store) -> Result<HashMap<Tenant, stored::TenantHead>, store::Error> {
-    const PAGE: usize = 1_000;
-    let damaged = || store::Error::Damaged { what: "a tenant's place in the log".into() };
-    let mut heads = HashMap::new();
-    let mut from = Vec::new();
-    loop {
-        let page = store.scan(Space::TenantHead, from..vec![0xff], Direction::Ascending, PAGE).await?;
-        let full = page.len() == PAGE;
-        from = page.last().map(|(key, _)| [key.as_slice(), &[0]].concat()).unwrap_or_default();
-        for (key, value) in page {
-            let tenant =
-                str::from_utf8(&key).ok().and_then(|text| Tenant::parse_or_system(text).ok()).ok_or_else(damaged)?;
-            heads.insert(tenant, stored::TenantHead::decode(value.as_slice()).map_err(|_| damaged())?);
-        }
-        if !full {
-            return Ok(heads);
-        }
-    }
 }

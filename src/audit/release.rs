@@ -79,6 +79,8 @@ pub struct Receipt {
     pub entry_index: u64,
     /// RFC 6962 section 2.1: SHA-256(0x00 ‖ entry).
     pub leaf_hash: [u8; 32],
+    /// A signed checkpoint whose tree has the entry.
+    pub checkpoint: Arc<str>,
 }
 
 /// Marks an answer that refuses: it carries no value, no ciphertext and no verdict on data, so that a flood of them may be

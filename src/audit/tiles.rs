@@ -8,11 +8,13 @@
 //! * [`edge`] – the partial tiles of a growing tree, and the tiles it fills
 //! * [`nodes`] – the hash of any node, read from tiles
 //! * [`bundle`] – the entries themselves, 256 at a time
+//! * [`stored`] – how full tiles lie in the store
 
 pub mod bundle;
 pub mod edge;
 pub mod nodes;
 pub mod path;
+pub mod stored;
 
 #[cfg(test)]
 mod tests;
@@ -76,7 +78,7 @@ pub fn partial_width(size: u64, level: u8) -> u16 {
 }
 
 /// As many levels of tiles as a tree with 2^64 leaves needs.
-const LEVELS: u8 = 8;
+pub const LEVELS: u8 = 8;
 
 /// The hashes a tile holds, if it holds whole ones and not too many.
 fn hashes(tile: &[u8]) -> Option<&[Hash]> {

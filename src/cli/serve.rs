@@ -19,7 +19,10 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{Config, RootKind},
     entropy::{Entropy, SystemEntropy},
-    keyring::{self, Keyring, root::FileRoot},
+    keyring::{
+        self, Keyring,
+        root::{FileRoot, RootProvider},
+    },
     operations::{self, PageKey, Service, start::Changed},
     policy::Sources,
     server::{
@@ -122,14 +125,18 @@ pub async fn start_on(Machine { clock, entropy }: Machine, config: Config, optio
     }
 
     let tls = Arc::new(Tls::load(&config.tls, options.dev)?);
-    let root = match config.root.kind {
-        RootKind::File => FileRoot::open(&config.root.dir, entropy.clone())?,
+    let root: Arc<dyn RootProvider> = match config.root.kind {
+        RootKind::File => Arc::new(FileRoot::open(&config.root.dir, entropy.clone())?),
     };
     let store_dir = config.store.dir.clone();
     let store = tokio::task::spawn_blocking(move || SledStore::open(&store_dir)).await??;
     let store: Arc<dyn Store> = Arc::new(store);
-    let origin = log::Options { origin: config.log.origin.clone() };
-    let (log, ending) = Log::open(store.clone(), clock.clone(), entropy.clone(), origin).await?;
+    let origin = config.log.origin.clone();
+    let first = || Ok(keyring::log_key::create(&*root, &*entropy, 1)?);
+    let log_key = operations::log_key::newest(&*store, &*root, &origin, first).await?;
+    let signed = log::Options { origin, signer: log_key.signer.clone(), log_key: log_key.number };
+    let (log, ending) = Log::open(store.clone(), clock.clone(), entropy.clone(), signed).await?;
+    operations::log_key::begin(&log, &log_key).await?;
 
     let files = Sources::read(&config.policy.dir).map_err(operations::start::Error::Policy)?;
     let policy = operations::start::policy(&log, &*store, &files, options.policy_changed).await?;
@@ -139,7 +146,7 @@ pub async fn start_on(Machine { clock, entropy }: Machine, config: Config, optio
         subject_key_max_age: config.keys.subject_key_age_max,
         ..keyring::Limits::default()
     };
-    let keyring = Keyring::new(Arc::new(root), entropy.clone(), clock, limits);
+    let keyring = Keyring::new(root, entropy.clone(), clock, limits);
     for tenant in &config.tenant {
         let region = tenant.region.as_ref().or(config.region.as_ref());
         operations::start::tenant(&log, &*store, &keyring, &tenant.id, region).await?;

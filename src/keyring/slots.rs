@@ -60,7 +60,13 @@ pub(super) fn read(slot: &Slot) -> Option<Held<'_>> {
         Space::Tenant => (tenant.len() == key.len()).then_some(Held::Tenant(tenant)),
         Space::Bucket => Some(Held::Bucket(tenant, u16::from_be_bytes(rest.try_into().ok()?))),
         Space::Subject => Some(Held::Subject(tenant, Tag(rest.try_into().ok()?))),
-        Space::Block | Space::TenantHead | Space::Policy => None,
+        Space::Block
+        | Space::TenantHead
+        | Space::Policy
+        | Space::Tile
+        | Space::LogKey
+        | Space::Checkpoint
+        | Space::Segment => None,
     }
 }
 

@@ -58,6 +58,9 @@ pub enum Error {
         /// Where this is.
         configured: String,
     },
+    /// The key that signs the log is not the log's.
+    #[error("the log's key does not belong to this log's origin; set log.origin back, or restore the data directory")]
+    LogKey,
     /// The keys can't be used.
     #[error(transparent)]
     Keys(#[from] keyring::Error),
@@ -153,7 +156,7 @@ pub async fn started(service: &Arc<Service>) -> Result<(), Error> {
     commit(&service.log, &Tenant::system(), entry, Basis::default(), Effects::default()).await
 }
 
-fn entry(operation: Operation) -> stored::Entry {
+pub(super) fn entry(operation: Operation) -> stored::Entry {
     stored::Entry {
         operation: operation.into(),
         principal: Principal::system("start").as_str().to_owned(),
@@ -163,7 +166,13 @@ fn entry(operation: Operation) -> stored::Entry {
     }
 }
 
-async fn commit(log: &Log, tenant: &Tenant, entry: stored::Entry, basis: Basis, effects: Effects) -> Result<(), Error> {
+pub(super) async fn commit(
+    log: &Log,
+    tenant: &Tenant,
+    entry: stored::Entry,
+    basis: Basis,
+    effects: Effects,
+) -> Result<(), Error> {
     let record = Record::encode(tenant, entry, Vec::new()).map_err(|_| Refused::TooLong)?;
     let _: Released<()> = log.commit(record, basis, effects, Unreleased::new(())).await?;
     Ok(())

@@ -6,12 +6,14 @@ use privet::{
     audit::{
         Basis, Effects, Log, Record, Refused, Released, Unreleased,
         log::{Ending, Options},
+        note::SignerKey,
         reader,
         tally::{Kind, Tally},
     },
     entropy::SystemEntropy,
     id::{Principal, Tenant},
     proto::stored::{Entry, Operation, Target},
+    secret::Key,
     store::{Direction, Effect, Head, ReadPoint, Rests, Slot, Space, Store},
 };
 
@@ -37,10 +39,15 @@ async fn open() -> Bench {
 }
 
 async fn reopen(store: Arc<dyn Store>, faults: Faults, clock: Arc<TestClock>) -> Bench {
-    let options = Options { origin: "test/log".into() };
+    let options = options("test/log");
     let entropy = Arc::new(SystemEntropy::open());
     let (log, ending) = Log::open(store.clone(), clock.clone(), entropy, options).await.unwrap();
     Bench { store, faults, clock, log, ending }
+}
+
+fn options(origin: &str) -> Options {
+    let signer = SignerKey::new(origin, &Key::new([7; 32])).unwrap();
+    Options { origin: origin.into(), signer: Arc::new(signer), log_key: 1 }
 }
 
 fn acme() -> Tenant {
@@ -123,8 +130,7 @@ async fn a_reopened_log_goes_on_where_it_ended() {
     assert_eq!((entries[1].tenant_seq, entries[1].tenant_previous_plus_one), (1, 1));
     assert!(entries[1].time_unix_micros >= entries[0].time_unix_micros);
 
-    let other = Options { origin: "other/log".into() };
-    let refused = Log::open(store, bench.clock.clone(), Arc::new(SystemEntropy::open()), other).await;
+    let refused = Log::open(store, bench.clock.clone(), Arc::new(SystemEntropy::open()), options("other/log")).await;
     assert!(refused.unwrap_err().to_string().contains("log.origin"));
 }
 

@@ -21,3 +21,4 @@ mod store;
 #[path = "../support/support.rs"]
 mod support;
 mod tlog;
+mod tree;

@@ -9,13 +9,18 @@ use std::{
 use prost::Message;
 use tokio::sync::mpsc;
 
-use super::{Basis, Effects, Job, Leaf, Refused, Shared};
+use super::{Appended, Basis, Effects, Job, Leaf, Published, Refused, Shared, position::Position, sign};
 use crate::{
     audit::{
         block::Packer,
         entry::{self, Place},
+        note::SignerKey,
         recent::Recent,
         record::Record,
+        tiles::{
+            self,
+            edge::{Edge, FullTile},
+        },
     },
     clock::Clock,
     entropy::Entropy,
@@ -43,6 +48,9 @@ pub(super) struct Writer {
     head: Head,
     state: stored::LogHead,
     tenants: HashMap<Tenant, stored::TenantHead>,
+    /// The tree over every entry appended so far: of the newest durable head, or while a group is built, ahead of it.
+    edge: Edge,
+    signer: Arc<SignerKey>,
     recent_writes: Recent,
     recent_disruptions: Recent,
     store: Arc<dyn Store>,
@@ -64,13 +72,12 @@ impl Drop for FailUnlessDone {
     }
 }
 
-type Position = (Head, stored::LogHead, HashMap<Tenant, stored::TenantHead>);
-
 impl Writer {
     /// A writer that goes on from where the store ends.
     pub(super) fn new(
         jobs: mpsc::Receiver<Job>,
-        (head, state, tenants): Position,
+        Position { head, state, tenants, edge }: Position,
+        signer: Arc<SignerKey>,
         store: Arc<dyn Store>,
         (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>),
         shared: Arc<Shared>,
@@ -82,6 +89,8 @@ impl Writer {
             head,
             state,
             tenants,
+            edge,
+            signer,
             recent_writes,
             recent_disruptions,
             store,
@@ -120,16 +129,17 @@ impl Writer {
         let mut group = Group::new(self)?;
         let mut answers = Vec::with_capacity(jobs.len());
         for job in jobs.drain(..) {
-            let stands = group.stands(self, &job.basis);
+            let stands = group.stands(self, &job.basis, &job.effects);
             let outcome = if stands { Ok(group.append(self, job.record, job.effects)?) } else { Err(Refused::Stale) };
             answers.push((job.answer, outcome));
         }
         if group.head.entries > self.head.entries {
             self.write(group)?;
         }
+        let checkpoint = Arc::clone(&self.shared.published.load().checkpoint);
         for (answer, outcome) in answers {
             // Nobody waits any more: the record stands all the same.
-            let _ = answer.send(outcome);
+            let _ = answer.send(outcome.map(|leaves| Appended { leaves, checkpoint: Arc::clone(&checkpoint) }));
         }
         Ok(())
     }
@@ -155,9 +165,18 @@ impl Writer {
     }
 
     fn write(&mut self, group: Group) -> Result<(), store::Error> {
-        let Group { mut head, state, packer, mut effects, tenants, .. } = group;
+        let Group { mut head, mut state, packer, filled, mut effects, tenants, new_signer, .. } = group;
+        // Both keys sign what announces the new one.
+        let signers = [Some(&*self.signer), new_signer.as_deref()];
+        let signers: Vec<&SignerKey> = signers.into_iter().flatten().collect();
+        state.checkpoint = sign(&self.shared.origin, &self.edge, &signers)
+            .map_err(|source| store::Error::Storage { doing: "signed a checkpoint", source: source.into() })?;
         head.state = state.encode_to_vec();
         effects.extend(packer.finish());
+        effects.extend(filled.iter().flat_map(tiles::stored::effects));
+        if !filled.is_empty() || new_signer.is_some() {
+            effects.push(kept_checkpoint(head.entries, &state.checkpoint));
+        }
         effects.extend(tenants.iter().filter_map(|tenant| {
             let place = self.tenants.get(tenant)?;
             Some(Effect { slot: tenant_slot(tenant), value: Some(place.encode_to_vec()) })
@@ -178,9 +197,14 @@ impl Writer {
         }
         self.head = batch.head;
         self.state = state;
+        if let Some(signer) = new_signer {
+            self.signer = signer;
+        }
         self.synced_at = Some(self.clock.monotonic());
         self.shared.time_unix_micros.store(self.state.last_time_unix_micros, Ordering::Release);
         self.shared.policy_version.store(self.state.policy_version, Ordering::Release);
+        let checkpoint = Arc::from(self.state.checkpoint.as_str());
+        self.shared.published.store(Arc::new(Published { checkpoint, edge: self.edge.clone() }));
         // Last: who sees these entries as durable must see all that they changed.
         self.shared.entries.store(self.head.entries, Ordering::Release);
         Ok(())
@@ -192,7 +216,11 @@ struct Group {
     head: Head,
     state: stored::LogHead,
     packer: Packer,
+    /// Tiles of the tree that are full with this group.
+    filled: Vec<FullTile>,
     effects: Vec<Effect>,
+    /// Signs from the next group on, and this one too.
+    new_signer: Option<Arc<SignerKey>>,
     /// Tenants with new entries.
     tenants: Vec<Tenant>,
     /// Drawn and not yet used.
@@ -207,20 +235,24 @@ impl Group {
             head: Head { entries: writer.head.entries, state: Vec::new() },
             state,
             packer: Packer::default(),
+            filled: Vec::new(),
             effects: Vec::new(),
+            new_signer: None,
             tenants: Vec::new(),
             salts: Vec::new(),
         })
     }
 
     /// INVARIANT: an answer is released only if nothing it stands on moved before its record.
-    fn stands(&self, writer: &Writer, basis: &Basis) -> bool {
+    fn stands(&self, writer: &Writer, basis: &Basis, effects: &Effects) -> bool {
+        let announced = effects.log_key.as_ref().is_none_or(|(index, _)| *index == self.head.entries);
         let policy = basis.policy.is_none_or(|(version, valid_until)| {
             version == self.state.policy_version
                 && valid_until.is_none_or(|end| self.state.last_time_unix_micros / 1_000_000 < end)
         });
         let rests = &basis.rests;
         policy
+            && announced
             && rests.relied.iter().all(|(slot, point)| !writer.recent_disruptions.may_have_changed(slot, *point))
             && rests.rewritten.iter().all(|(slot, point)| !writer.recent_writes.may_have_changed(slot, *point))
     }
@@ -231,7 +263,8 @@ impl Group {
     /// There is no randomness for its salts: nothing was added.
     fn append(&mut self, writer: &mut Writer, record: Record, effects: Effects) -> Result<Vec<Leaf>, store::Error> {
         let salts = self.draw(writer, record.entries.len())?;
-        let place = writer.tenants.entry(record.tenant.clone()).or_default();
+        let Writer { tenants, edge, .. } = writer;
+        let place = tenants.entry(record.tenant.clone()).or_default();
         let mut leaves = Vec::with_capacity(record.entries.len());
         for (encoded, salt) in record.entries.iter().zip(salts) {
             let bytes = entry::complete(
@@ -246,6 +279,7 @@ impl Group {
             let leaf_hash = entry::leaf_hash(&bytes);
             let index = self.head.entries;
             self.packer.push(index, &leaf_hash, &bytes);
+            edge.push(leaf_hash, &mut self.filled);
             leaves.push((index, leaf_hash));
             self.state.last_leaf_hash = leaf_hash.to_vec();
             self.head.entries += 1;
@@ -266,6 +300,10 @@ impl Group {
             self.state.policy_version = version;
             self.state.policy_hash = hash.to_vec();
         }
+        if let Some((_, signer)) = effects.log_key {
+            self.state.log_key += 1;
+            self.new_signer = Some(signer);
+        }
         self.effects.extend(effects.writes);
         Ok(leaves)
     }
@@ -280,6 +318,11 @@ impl Group {
         }
         Ok(self.salts.split_off(self.salts.len() - count))
     }
+}
+
+/// Kept for good, so that a forged log can be told apart from this one close to where it departs.
+fn kept_checkpoint(size: u64, note: &str) -> Effect {
+    Effect { slot: Slot::new(Space::Checkpoint, &[&size.to_be_bytes()]), value: Some(note.as_bytes().to_vec()) }
 }
 
 fn tenant_slot(tenant: &Tenant) -> Slot {

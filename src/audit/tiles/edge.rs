@@ -42,15 +42,21 @@ impl Edge {
         }
         let mut partial = vec![newest.to_vec()];
         for level in 1..LEVELS {
-            // Each hash of a tile is the root of a full tile of the level below.
-            let end = size >> (HEIGHT * level);
-            let start = end - u64::from(partial_width(size, level));
-            let roots = (start..end).map(|index| full_root(reader, Tile { level: level - 1, index }));
-            partial.push(roots.collect::<Result<_, _>>()?);
+            let below = Self::beneath(size).filter(|tile| tile.level + 1 == level);
+            partial.push(below.map(|tile| full_root(reader, tile)).collect::<Result<_, _>>()?);
         }
         let edge = partial.iter().rev().flat_map(|tile| perfect_subtrees(tile)).collect();
         let tree = Tree::restore(size, edge).ok_or(Error::Missing(Tile { level: 0, index: size >> HEIGHT }))?;
         Ok(Self { tree, partial })
+    }
+
+    /// The tiles that [`Self::rebuild`] reads for a tree of `size`.
+    pub fn beneath(size: u64) -> impl Iterator<Item = Tile> {
+        (1..LEVELS).flat_map(move |level| {
+            // Each hash of a tile is the root of a full tile of the level below.
+            let end = size >> (HEIGHT * level);
+            (end - u64::from(partial_width(size, level))..end).map(move |index| Tile { level: level - 1, index })
+        })
     }
 
     /// How many leaves the tree has.

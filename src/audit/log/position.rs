@@ -1,0 +1,99 @@
+//! Where the log stands when it is opened: read back from the store, and held against its own checkpoint.
+
+use std::{collections::HashMap, sync::Arc};
+
+use prost::Message;
+
+use super::Options;
+use crate::{
+    audit::{History, checkpoint::Checkpoint, tiles::edge::Edge},
+    id::Tenant,
+    proto::stored,
+    store::{Direction, Error, Head, Space, Store},
+};
+
+/// All that the writer goes on from.
+pub(super) struct Position {
+    pub(super) head: Head,
+    pub(super) state: stored::LogHead,
+    pub(super) tenants: HashMap<Tenant, stored::TenantHead>,
+    /// The tree over every entry up to the head.
+    pub(super) edge: Edge,
+}
+
+impl Position {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the newest entries and tiles do not have the root that the log signed; [`Error::Refused`] for
+    /// another format, origin or key; [`Error::Storage`].
+    pub(super) async fn read(store: &Arc<dyn Store>, options: &Options) -> Result<Self, Error> {
+        let head = store.head()?;
+        if head == Head::default() {
+            let state = stored::LogHead {
+                format: FORMAT,
+                origin: options.origin.clone(),
+                log_key: options.log_key,
+                ..Default::default()
+            };
+            return Ok(Self { head, state, tenants: HashMap::new(), edge: Edge::new() });
+        }
+        let state = head_state(&head, options)?;
+        let edge = History::new(store.clone()).edge(head.entries).await?;
+        let known = [options.signer.verifier().clone()];
+        let checkpoint = Checkpoint::open(&state.checkpoint, &options.origin, &known).map_err(|error| {
+            Error::Damaged { what: format!("the log's newest checkpoint can't be believed ({error})") }
+        })?;
+        if checkpoint.size() != head.entries || *checkpoint.root() != edge.root() {
+            return Err(Error::Damaged { what: "the log's newest entries are not those it has signed".into() });
+        }
+        Ok(Self { head, state, tenants: tenant_heads(&**store).await?, edge })
+    }
+}
+
+fn head_state(head: &Head, options: &Options) -> Result<stored::LogHead, Error> {
+    let state =
+        stored::LogHead::decode(head.state.as_slice()).map_err(|_| Error::Damaged { what: "the log's head".into() })?;
+    if state.format != FORMAT {
+        return Err(Error::Refused(format!(
+            "the log has format {} and this program writes format {FORMAT}: use a version of privet that knows it",
+            state.format
+        )));
+    }
+    if state.origin != options.origin {
+        return Err(Error::Refused(format!(
+            "the store holds the log {:?} and the configuration names {:?}: set log.origin to the former, or point store.dir elsewhere",
+            state.origin, options.origin
+        )));
+    }
+    if state.log_key != options.log_key {
+        return Err(Error::Refused(format!(
+            "the log is signed with key {} and key {} was given",
+            state.log_key, options.log_key
+        )));
+    }
+    Ok(state)
+}
+
+/// Of the head, the blocks and the tiles.
+const FORMAT: u32 = 2;
+
+async fn tenant_heads(store: &dyn Store) -> Result<HashMap<Tenant, stored::TenantHead>, Error> {
+    const PAGE: usize = 1_000;
+    let damaged = || Error::Damaged { what: "a tenant's place in the log".into() };
+    let mut heads = HashMap::new();
+    let mut from = Vec::new();
+    loop {
+        let page = store.scan(Space::TenantHead, from..vec![0xff], Direction::Ascending, PAGE).await?;
+        let full = page.len() == PAGE;
+        from = page.last().map(|(key, _)| [key.as_slice(), &[0]].concat()).unwrap_or_default();
+        for (key, value) in page {
+            let tenant =
+                str::from_utf8(&key).ok().and_then(|text| Tenant::parse_or_system(text).ok()).ok_or_else(damaged)?;
+            heads.insert(tenant, stored::TenantHead::decode(value.as_slice()).map_err(|_| damaged())?);
+        }
+        if !full {
+            return Ok(heads);
+        }
+    }
+}
