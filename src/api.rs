@@ -10,6 +10,7 @@ mod call;
 pub mod convert;
 mod encryption;
 pub mod status;
+mod tail;
 
 use std::sync::Arc;
 

@@ -31,6 +31,6 @@ pub mod tally;
 pub mod tiles;
 
 pub use history::History;
-pub use log::{Basis, Effects, Log, Refused};
+pub use log::{Basis, Effects, Lease, Log, Refused};
 pub use record::Record;
 pub use release::{Receipt, Refusal, Released, Unreleased};

@@ -13,6 +13,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 
 use crate::{
     audit::{Log, Refused, Released, tally},
@@ -26,17 +27,24 @@ use crate::{
 };
 
 pub mod check;
+pub mod checkpoint;
 pub mod compute_index;
+pub mod consistency_proof;
 mod decide;
 pub mod decrypt;
 mod describe;
 pub mod encrypt;
+pub mod export_entries;
+mod filter;
+pub mod inclusion_proof;
 pub mod list_entries;
 pub mod log_key;
 mod page;
 pub mod refusal;
+mod search;
 pub mod start;
 mod subjects;
+pub mod tail_entries;
 mod turns;
 mod validate;
 
@@ -45,6 +53,9 @@ pub use validate::{Header, Limits, Violation};
 
 /// How often an operation is decided again when what it rests on has moved.
 const RERUNS_MAX: usize = 3;
+
+/// Live tails at once, at most.
+pub const TAILS_MAX: usize = 256;
 
 /// All that operations work with.
 pub struct Service {
@@ -66,10 +77,13 @@ pub struct Service {
     pub limits: Limits,
     /// The deployment's region label, if it has one.
     pub region: Option<Region>,
+    /// Places for live tails.
+    pub tails: Arc<Semaphore>,
     /// Keys the MACs of page tokens.
     pub page_key: page::PageKey,
 }
 
+pub use filter::Filter;
 pub use page::PageKey;
 pub use turns::Turns;
 
@@ -145,6 +159,7 @@ async fn story<O: Operation>(
             Err(Halt::Failed(Failure::Unreadable)) if service.log.has_failed() => return Err(Failure::Unavailable),
             Err(Halt::Failed(failure)) => return Err(failure),
             Err(Halt::Denied(denied)) => return Err(service.refuse_denied(O::NAME, caller, denied).await),
+            Err(Halt::NoEntry(missing)) => return Err(service.refuse_no_entry(O::NAME, caller, missing).await),
         }
     }
     Err(Failure::Aborted)

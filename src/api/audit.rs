@@ -2,7 +2,7 @@
 
 use tonic::{Request, Response, Status};
 
-use super::{Api, call::Answers, convert};
+use super::{Api, call::Answers, convert::audit as convert};
 use crate::proto::v1::{self, audit_service_server::AuditService};
 
 #[tonic::async_trait]
@@ -19,36 +19,36 @@ impl AuditService for Api {
 
     async fn tail_entries(
         &self,
-        _: Request<v1::TailEntriesRequest>,
+        request: Request<v1::TailEntriesRequest>,
     ) -> Result<Response<Self::TailEntriesStream>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        self.tail(request)
     }
 
     async fn export_entries(
         &self,
-        _: Request<v1::ExportEntriesRequest>,
+        request: Request<v1::ExportEntriesRequest>,
     ) -> Result<Response<Self::ExportEntriesStream>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        self.sequence(request, convert::export_entries, convert::exported_entries)
     }
 
     async fn get_checkpoint(
         &self,
-        _: Request<v1::GetCheckpointRequest>,
+        request: Request<v1::GetCheckpointRequest>,
     ) -> Result<Response<v1::GetCheckpointResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        self.unary(request, convert::get_checkpoint, convert::checkpoint).await
     }
 
     async fn get_inclusion_proof(
         &self,
-        _: Request<v1::GetInclusionProofRequest>,
+        request: Request<v1::GetInclusionProofRequest>,
     ) -> Result<Response<v1::GetInclusionProofResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        self.unary(request, convert::get_inclusion_proof, convert::inclusion_proof).await
     }
 
     async fn get_consistency_proof(
         &self,
-        _: Request<v1::GetConsistencyProofRequest>,
+        request: Request<v1::GetConsistencyProofRequest>,
     ) -> Result<Response<v1::GetConsistencyProofResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        self.unary(request, convert::get_consistency_proof, convert::consistency_proof).await
     }
 }

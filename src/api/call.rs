@@ -28,15 +28,15 @@ const REQUEST_ID: &str = "privet-request-id";
 pub(super) type Answers<A> = Pin<Box<dyn Stream<Item = Result<A, Status>> + Send>>;
 
 /// What the server put beside a request.
-struct Arrival {
-    connection: Arc<Connection>,
-    admission: Arc<Admission>,
+pub(super) struct Arrival {
+    pub(super) connection: Arc<Connection>,
+    pub(super) admission: Arc<Admission>,
     meter: Arc<ByteMeter>,
 }
 
 impl Arrival {
     /// A request that did not come through the server's own layers is nobody's.
-    fn of(extensions: &Extensions) -> Result<Self, Status> {
+    pub(super) fn of(extensions: &Extensions) -> Result<Self, Status> {
         Ok(Self {
             connection: extensions.get().cloned().ok_or_else(status::not_ours)?,
             admission: extensions.get().cloned().ok_or_else(status::not_ours)?,
@@ -69,6 +69,38 @@ impl Api {
             response.extensions_mut().insert(charge);
             response
         })
+    }
+
+    /// Answers a request with a stream of which each message is one operation, decided and recorded by itself. The answer to
+    /// one says what the next is.
+    pub(super) fn sequence<M, O: Operation, A: Send + 'static>(
+        &self,
+        request: Request<M>,
+        ask: impl FnOnce(M) -> O,
+        answer: impl Fn(Released<O::Answer>) -> (A, Option<O>) + Clone + Send + 'static,
+    ) -> Result<Response<Answers<A>>, Status> {
+        let arrival = Arrival::of(request.extensions())?;
+        let service = self.service.clone();
+        let first = Some(ask(request.into_inner()));
+        let answers = stream::unfold((first, arrival), move |(operation, arrival)| {
+            let (service, answer) = (service.clone(), answer.clone());
+            async move {
+                let operation = operation?;
+                let ended = |status: Status, arrival| Some((Err(status), (None, arrival)));
+                let permit = match arrival.admission.admit().await {
+                    Ok(permit) => permit,
+                    Err(refused) => return ended(refused.into(), arrival),
+                };
+                match operations::run(service, arrival.connection.clone(), operation, permit).await {
+                    Ok(released) => {
+                        let (message, next) = answer(released);
+                        Some((Ok(message), (next, arrival)))
+                    }
+                    Err(failure) => ended(status::of(failure), arrival),
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(answers)))
     }
 
     /// Answers each message of a stream with one operation, in order, several at once.

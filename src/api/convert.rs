@@ -1,22 +1,19 @@
 //! Public messages to and from the domain. Nothing is checked here: `operations` checks what it is given.
 
+pub(super) mod audit;
+
 use prost_types::Timestamp;
 
 use super::call::receipts;
 use crate::{
-    audit::{Released, entry::Stored},
+    audit::Released,
     operations::{
         FieldError, Header, Operation, Reason, check, compute_index as indexes,
         decrypt::{self as opens, Form, Opened},
         encrypt::{self as seals, Sealed},
-        list_entries as lists,
     },
     policy::Verdict,
-    proto::{
-        stored,
-        v1::{self, decrypted_field, encrypted_field, indexed_value},
-    },
-    store::Direction,
+    proto::v1::{self, decrypted_field, encrypted_field, indexed_value},
 };
 
 /// The header of a request for data: these messages share its fields, not a type.
@@ -137,81 +134,6 @@ pub(super) fn checked(released: Answer<check::Check>) -> v1::CheckResponse {
     }
 }
 
-pub(super) fn list_entries(request: v1::ListEntriesRequest) -> lists::ListEntries {
-    lists::ListEntries {
-        order: match v1::Order::try_from(request.order) {
-            Ok(v1::Order::Unspecified | v1::Order::NewestFirst) => Some(Direction::Descending),
-            Ok(v1::Order::OldestFirst) => Some(Direction::Ascending),
-            Err(_) => None,
-        },
-        page_size: request.page_size,
-        filter: lists::Filter {
-            operation: request.operation,
-            verdict: request.verdict,
-            principal: request.principal,
-            class: request.class,
-            reference: request.reference,
-            start_micros: request.start_time.map(micros),
-            end_micros: request.end_time.map(micros),
-        },
-        header: Header { tenant: request.tenant, request_id: request.request_id, ..Default::default() },
-        page_token: request.page_token,
-    }
-}
-
-pub(super) fn listed_entries(released: Answer<lists::ListEntries>) -> v1::ListEntriesResponse {
-    let (page, evidence) = released.into_parts();
-    v1::ListEntriesResponse {
-        entries: page.entries.into_iter().map(|(stored, entry)| audit_entry(stored, entry)).collect(),
-        next_page_token: page.next_page_token,
-        receipts: receipts(evidence),
-    }
-}
-
-fn audit_entry(stored: Stored, entry: stored::Entry) -> v1::AuditEntry {
-    let target = |target: stored::Target| v1::AuditTarget {
-        outcome: target.outcome,
-        aliases: target.aliases.chunks(crate::audit::record::ALIAS_BYTES).map(|alias| alias.to_vec().into()).collect(),
-        object: target.object,
-        count: target.count,
-        action: target.action,
-    };
-    v1::AuditEntry {
-        index: stored.index,
-        raw: stored.bytes.into(),
-        leaf_hash: stored.leaf_hash.to_vec().into(),
-        time: Some(timestamp(entry.time_unix_micros)),
-        principal: entry.principal,
-        authentication: entry.authentication,
-        roles: entry.roles,
-        tenant: entry.tenant,
-        tenant_seq: entry.tenant_seq,
-        // Numbered alike in both packages.
-        operation: entry.operation,
-        purpose: entry.purpose,
-        policy_version: entry.policy_version,
-        policy_hash: entry.policy_hash.into(),
-        verdict: entry.verdict,
-        grant_ids: entry.grant_ids,
-        targets: entry.targets.into_iter().map(target).collect(),
-        reference: entry.reference,
-        request_id: entry.request_id,
-        actor: entry.actor,
-        region: entry.region,
-        part: entry.part,
-        parts: entry.parts,
-        count: entry.count,
-        effect: entry.effect,
-        refusal: entry.refusal,
-        log_change: entry.log_change.map(|change| v1::LogChange {
-            first_index: change.first_index,
-            end_index: change.end_index,
-            newest_time: (change.newest_time_unix_micros > 0).then(|| timestamp(change.newest_time_unix_micros)),
-            verifier_key: change.verifier_key,
-        }),
-    }
-}
-
 fn field_error(error: FieldError) -> v1::FieldError {
     let reason = match error.reason {
         Reason::Denied => v1::Reason::Denied,
@@ -223,14 +145,14 @@ fn field_error(error: FieldError) -> v1::FieldError {
     v1::FieldError { reason: reason.into(), message: error.message.to_owned() }
 }
 
-fn timestamp(micros: u64) -> Timestamp {
+pub(super) fn timestamp(micros: u64) -> Timestamp {
     let secs = i64::try_from(micros / 1_000_000).unwrap_or(i64::MAX);
     let nanos = i32::try_from(micros % 1_000_000).unwrap_or_default().saturating_mul(1_000);
     Timestamp { seconds: secs, nanos }
 }
 
 /// Microseconds since 1970, and 0 for any time before.
-fn micros(time: Timestamp) -> u64 {
+pub(super) fn micros(time: Timestamp) -> u64 {
     let secs = u64::try_from(time.seconds).unwrap_or_default();
     secs.saturating_mul(1_000_000).saturating_add(u64::try_from(time.nanos / 1_000).unwrap_or_default())
 }

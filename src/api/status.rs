@@ -48,6 +48,12 @@ pub fn not_ours() -> Status {
     status(Code::Internal, "the request did not come through the server", details("INTERNAL", None))
 }
 
+/// There are as many live tails as the server keeps.
+pub fn too_many_tails() -> Status {
+    let details = details("TOO_MANY_TAILS", Some(Duration::from_secs(10)));
+    status(Code::ResourceExhausted, "there are too many live tails on this server", details)
+}
+
 /// The status of a request that has no answer.
 pub fn of(failure: Failure) -> Status {
     match failure {
@@ -87,6 +93,7 @@ fn of_refusal(refusal: Refusal) -> Status {
             details.set_error_info("DENIED", DOMAIN, metadata);
             status(Code::PermissionDenied, &message, details)
         }
+        Refusal::NoEntry => status(Code::NotFound, "the log has no such entry", details("NO_ENTRY", None)),
     }
 }
 

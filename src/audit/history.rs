@@ -11,12 +11,29 @@ use super::{
     reader,
     tiles::{self, Tile, TileReader, edge::Edge, nodes::Nodes, stored},
 };
-use crate::store::{Direction, Error, Store};
+use crate::store::{Direction, Error, Space, Store};
 
 /// Reads the log. Cheap to clone.
 #[derive(Clone)]
 pub struct History {
     store: Arc<dyn Store>,
+}
+
+/// A leaf of the tree: an entry, or what is left of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    /// Its place in the log.
+    pub index: u64,
+    /// Its leaf hash.
+    pub hash: Hash,
+    /// The entry's stored bytes, which hash to it; `None` where they were deleted, or are not shown.
+    pub body: Option<Vec<u8>>,
+}
+
+impl From<Stored> for Leaf {
+    fn from(Stored { index, bytes, leaf_hash }: Stored) -> Self {
+        Self { index, hash: leaf_hash, body: Some(bytes) }
+    }
 }
 
 /// Why there is no proof.
@@ -43,6 +60,37 @@ impl History {
     /// [`Error::Damaged`] if an entry is missing or does not match its hash.
     pub async fn entries(&self, indexes: Range<u64>, direction: Direction) -> Result<Vec<Stored>, Error> {
         reader::entries(&*self.store, indexes, direction).await
+    }
+
+    /// The leaves of one run that lie in `indexes`, from the start of the range on. Empty only if the range is. May give fewer
+    /// than the range holds.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if a leaf is missing or an entry does not match its hash.
+    pub async fn leaves(&self, indexes: Range<u64>) -> Result<Vec<Leaf>, Error> {
+        let run = self.entries(indexes, Direction::Ascending).await?;
+        Ok(run.into_iter().map(Leaf::from).collect())
+    }
+
+    /// The leaf at `index`, if the log has it.
+    ///
+    /// # Errors
+    /// As [`Self::leaves`].
+    pub async fn leaf(&self, index: u64) -> Result<Option<Leaf>, Error> {
+        Ok(self.leaves(index..index.saturating_add(1)).await?.pop())
+    }
+
+    /// The last checkpoint that was kept of a log of more than `after` entries and at most `upto`, with its size.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if it is none.
+    pub async fn kept_checkpoint(&self, after: u64, upto: u64) -> Result<Option<(u64, Arc<str>)>, Error> {
+        let keys = after.saturating_add(1).to_be_bytes().to_vec()..upto.saturating_add(1).to_be_bytes().to_vec();
+        let kept = self.store.scan(Space::Checkpoint, keys, Direction::Descending, 1).await?;
+        let Some((key, note)) = kept.into_iter().next() else { return Ok(None) };
+        let damaged = || Error::Damaged { what: "a checkpoint of the log".to_owned() };
+        let size = key.as_slice().try_into().map(u64::from_be_bytes).map_err(|_| damaged())?;
+        Ok(Some((size, String::from_utf8(note).map_err(|_| damaged())?.into())))
     }
 
     /// The proof that the leaf at `index` is in the tree of `size`, which is not larger than the tree of `edge`.

@@ -12,6 +12,7 @@
 //! After a storage fault nothing is acknowledged any more. Whether the failed group became durable is not known, so its
 //! answers are not given, and the process has to end: the next start reads what is there.
 
+mod lease;
 mod position;
 mod writer;
 
@@ -26,12 +27,15 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use lease::Lease;
 use position::Position;
 use writer::Writer;
 
 use super::{
     History,
     checkpoint::{self, Checkpoint},
+    history::NoProof,
+    merkle::verify,
     note::SignerKey,
     record::Record,
     release::{Receipt, Released, Unreleased},
@@ -153,6 +157,8 @@ impl Log {
             policy_version: AtomicU64::new(state.policy_version),
             opened_with_policy_hash: state.policy_hash.clone(),
             published: ArcSwap::from_pointee(Published { checkpoint: checkpoint.into(), edge: edge.clone() }),
+            grown: watch::Sender::new(head.entries),
+            signer: ArcSwap::new(options.signer.clone()),
             failed: watch::Sender::new(false),
             origin: options.origin.into(),
         });
@@ -169,6 +175,37 @@ impl Log {
     /// Reads entries back and makes proofs.
     pub fn history(&self) -> &History {
         &self.history
+    }
+
+    /// Waits until the log has durable entries from `next` on, and gives their end.
+    pub async fn grown(&self, next: u64) -> u64 {
+        let mut grown = self.shared.grown.subscribe();
+        let end = grown.wait_for(|entries| *entries > next).await.ok().map(|entries| *entries);
+        match end {
+            Some(end) => end,
+            // The sender lives as long as this does.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// A checkpoint of the log as it was with `size` entries, which are durable: signed only if it is the beginning of what
+    /// the log has signed last.
+    ///
+    /// # Errors
+    /// [`NoProof`].
+    pub async fn checkpoint_at(&self, size: u64) -> Result<Arc<str>, NoProof> {
+        let published = self.published();
+        let newest = &published.edge;
+        if size == newest.size() {
+            return Ok(Arc::clone(&published.checkpoint));
+        }
+        let root = self.history.root(newest, size).await?;
+        let proof = self.history.consistency(newest, size, newest.size()).await?;
+        let damaged = || store::Error::Damaged { what: "the log's tiles".to_owned() };
+        verify::consistency(size, &root, newest.size(), &newest.root(), &proof).map_err(|_| damaged())?;
+        let checkpoint = Checkpoint::new(self.origin(), size, root).map_err(|_| damaged())?;
+        let note = checkpoint.sign(&[&self.shared.signer.load()]).map_err(|_| damaged())?;
+        Ok(note.into())
     }
 
     /// What the log has signed at its durable end.
@@ -271,6 +308,8 @@ struct Shared {
     origin: Arc<str>,
     /// How many entries are durable. Written by the writer only.
     entries: AtomicU64,
+    /// The same number, for who waits for more. Written by the writer only.
+    grown: watch::Sender<u64>,
     /// The newest durable entry's time. Written by the writer only.
     time_unix_micros: AtomicU64,
     /// Written by the writer only.
@@ -278,6 +317,8 @@ struct Shared {
     opened_with_policy_hash: Vec<u8>,
     /// Written by the writer only, before `entries`.
     published: ArcSwap<Published>,
+    /// The newest log key. Written by the writer only.
+    signer: ArcSwap<SignerKey>,
     failed: watch::Sender<bool>,
 }
 

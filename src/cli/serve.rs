@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
 use clap::Args;
 use tokio::{
-    sync::{oneshot, watch},
+    sync::{Semaphore, oneshot, watch},
     task::JoinHandle,
     time::{MissedTickBehavior, interval},
 };
@@ -160,6 +160,7 @@ pub async fn start_on(Machine { clock, entropy }: Machine, config: Config, optio
         entropy,
         turns: Default::default(),
         tally: Default::default(),
+        tails: Arc::new(Semaphore::new(operations::TAILS_MAX)),
         limits: operations::Limits {
             fields_max: config.limits.fields_max,
             field_bytes_max: config.limits.field_bytes_max,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Error, Keyring, NoKey, Rests, SubjectKey, Tag, TenantKeys,
+    Alias, Error, Keyring, NoKey, Rests, SubjectKey, Tag, TenantKeys,
     load::{Found, Seen, distinct},
     slots,
     version::Place,
@@ -68,6 +68,27 @@ impl Keyring {
         let own = (slots::tenant(tenant.tenant()), tenant.loaded_at());
         let relied = std::iter::once(own).chain(subjects).collect();
         Ok(Opening { keys, rests: Rests { relied, rewritten: Vec::new() } })
+    }
+
+    /// The name that the log has for a subject, if anything is stored for it, and what that stands on.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::Root`]; [`Error::Damaged`] if the record or its key is.
+    pub async fn alias(
+        &self,
+        store: &dyn Store,
+        tenant: &TenantKeys,
+        tag: Tag,
+        at: ReadPoint,
+    ) -> Result<(Option<Alias>, Rests), Error> {
+        let mut seen = self.recall(tenant, vec![tag]);
+        self.load(store, tenant, &mut seen, at).await?;
+        let relied = seen.iter().map(|one| (slots::subject(tenant.tenant(), one.tag), one.loaded_at)).collect();
+        let alias = seen.iter().find_map(|one| match &one.found {
+            Found::Record(record) => Some(record.alias),
+            Found::Unread | Found::Absent(_) => None,
+        });
+        Ok((alias, Rests { relied, rewritten: Vec::new() }))
     }
 }
 

@@ -23,6 +23,61 @@ pub(super) fn decided(
     Ok(Record::encode(&asked.tenant, entry, targets.finish())?)
 }
 
+/// The record of a call that is open to every authenticated caller.
+pub(super) fn open(
+    service: &Service,
+    operation: Operation,
+    caller: &Caller,
+    asked: &Checked,
+    effect: String,
+) -> Result<Record, Halt> {
+    let policy = service.policy.load();
+    let entry = stored::Entry {
+        policy_version: policy.version(),
+        policy_hash: policy.hash().to_vec(),
+        verdict: stored::Verdict::Allow.into(),
+        effect,
+        ..common(service, operation, caller, asked)
+    };
+    Ok(Record::encode(&asked.tenant, entry, Vec::new())?)
+}
+
+/// The record of a decided request that reads the log, and what of it.
+pub(super) fn reading(
+    service: &Service,
+    operation: Operation,
+    caller: &Caller,
+    asked: &Checked,
+    decisions: &Decisions<'_>,
+    (targets, effect): (Targets, String),
+) -> Result<Record, Halt> {
+    let mut entry = common(service, operation, caller, asked);
+    decisions.describe(&mut entry);
+    entry.verdict = targets.verdict().into();
+    entry.effect = effect;
+    Ok(Record::encode(&asked.tenant, entry, targets.finish())?)
+}
+
+/// The record of a tail that ended.
+pub(super) fn tail_ended(
+    service: &Service,
+    caller: &Caller,
+    tenant: &Tenant,
+    next_index: u64,
+) -> Result<Record, crate::audit::record::TooLong> {
+    let entry = stored::Entry {
+        operation: Operation::TailEntries.into(),
+        principal: caller.principal.as_str().to_owned(),
+        authentication: caller.authentication.clone(),
+        purpose: crate::id::Purpose::operate().as_str().to_owned(),
+        verdict: stored::Verdict::Allow.into(),
+        effect: format!("tail ended before entry {next_index}"),
+        region: service.region().to_owned(),
+        ..Default::default()
+    };
+    Record::encode(tenant, entry, Vec::new())
+}
+
 fn common(service: &Service, operation: Operation, caller: &Caller, asked: &Checked) -> stored::Entry {
     stored::Entry {
         operation: operation.into(),

@@ -1,20 +1,23 @@
 //! ListEntries: one tenant's part of the log, newest or oldest first, page by page. Reading the log is itself recorded.
 
+use std::sync::Arc;
+
 use prost::Message;
 
 use super::{
-    Halt, Header, Operation, Service, Violation,
+    Filter, Halt, Header, Operation, Service, Violation,
     decide::Decisions,
     describe,
+    filter::{Checked, Whose},
     page::Cursor,
-    validate::{self, Checked},
+    validate,
 };
 use crate::{
-    audit::{Basis, Effects, Released, Unreleased, entry::Stored, reader, record::Targets},
-    id::{Action, Class, ControlObject, Principal, Purpose, Reference, Tenant},
+    audit::{Basis, Effects, Released, Unreleased, entry::Stored, record::Targets},
+    id::{Action, ControlObject, Principal, Tenant},
     identity::Caller,
     policy::Snapshot,
-    proto::stored::{self, Outcome, Verdict},
+    proto::stored::{self, Outcome},
     store::Direction,
 };
 
@@ -41,25 +44,6 @@ pub struct ListEntries {
     pub filter: Filter,
 }
 
-/// Which entries to list; `None`, 0 and empty match all.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// Who asked.
-    pub principal: String,
-    /// What was asked: a number of [`stored::Operation`].
-    pub operation: i32,
-    /// What was answered: a number of [`stored::Verdict`].
-    pub verdict: i32,
-    /// A class or control-plane object among the targets.
-    pub class: String,
-    /// The ticket or order.
-    pub reference: String,
-    /// From this time on, microseconds since 1970.
-    pub start_micros: Option<u64>,
-    /// Up to but not including this time, microseconds since 1970.
-    pub end_micros: Option<u64>,
-}
-
 /// One page.
 #[derive(Debug)]
 pub struct Page {
@@ -71,11 +55,11 @@ pub struct Page {
 
 /// A listing that holds.
 pub struct Asked {
-    header: Checked,
+    header: validate::Checked,
     page_size: usize,
     cursor: Option<Cursor>,
     direction: Direction,
-    filter: Filter,
+    filter: Checked,
     /// What the page token is bound to.
     query: Vec<u8>,
 }
@@ -90,14 +74,7 @@ impl Operation for ListEntries {
     }
 
     fn validate(self, service: &Service, _: &Snapshot, caller: &Caller) -> Result<Asked, Violation> {
-        let tenant = validate::tenant_or_system(&self.header.tenant, caller)?;
-        let header = Checked {
-            tenant,
-            purpose: Purpose::operate(),
-            request_id: Reference::parse(&self.header.request_id).map_err(validate::broken("request_id"))?,
-            reference: Reference::empty(),
-            actor: None,
-        };
+        let header = validate::control(&self.header, caller)?;
         let page_size = match self.page_size {
             0 => PAGE_DEFAULT,
             // AIP-158: more than a page holds is no error.
@@ -105,17 +82,17 @@ impl Operation for ListEntries {
                 usize::try_from(size.min(PAGE_MAX)).map_err(|_| Violation::new("page_size", "must not be negative"))?
             }
         };
-        check_filter(&self.filter)?;
+        let filter = self.filter.check()?;
         let direction =
             self.order.ok_or_else(|| Violation::new("order", "must be ORDER_NEWEST_FIRST or ORDER_OLDEST_FIRST"))?;
-        let query = query(&header.tenant, &self.filter, direction, &caller.principal);
+        let query = query(&header.tenant, &filter, direction, &caller.principal);
         let cursor = match self.page_token.as_str() {
             "" => None,
             token => Some(service.page_key.cursor(token, &query).ok_or_else(|| {
                 Violation::new("page_token", "must be the next_page_token of the same query by the same caller")
             })?),
         };
-        Ok(Asked { header, page_size, cursor, direction, filter: self.filter, query })
+        Ok(Asked { header, page_size, cursor, direction, filter, query })
     }
 
     async fn attempt(service: &Service, caller: &Caller, asked: &Asked) -> Result<Released<Page>, Halt> {
@@ -140,13 +117,14 @@ impl Operation for ListEntries {
         });
         // What is not durable is not listed.
         let start = Cursor { bound: start.bound.min(at.0), next: start.next.min(at.0) };
-        let (entries, next) = read(service, asked, start).await?;
+        let (whose, rests) = asked.filter.whose(service, &header.tenant, at).await?;
+        let (entries, next) = read(service, asked, &whose, start).await?;
         let next_page_token = next.map(|next| service.page_key.token(next, &asked.query)).unwrap_or_default();
 
         // Record, and with it release.
         targets.add(object, Action::Read.as_str(), Outcome::Allowed, None);
         let record = describe::decided(service, Self::NAME, caller, header, &decisions, targets)?;
-        let basis = Basis { policy: Some(decisions.basis()), ..Basis::default() };
+        let basis = Basis { policy: Some(decisions.basis()), rests: Arc::new(rests) };
         let page = Page { entries, next_page_token };
         Ok(service.log.commit(record, basis, Effects::default(), Unreleased::new(page)).await?)
     }
@@ -155,7 +133,12 @@ impl Operation for ListEntries {
 type Entries = Vec<(Stored, stored::Entry)>;
 
 /// One page from `cursor` on, and where the next begins.
-async fn read(service: &Service, asked: &Asked, mut cursor: Cursor) -> Result<(Entries, Option<Cursor>), Halt> {
+async fn read(
+    service: &Service,
+    asked: &Asked,
+    whose: &Whose,
+    mut cursor: Cursor,
+) -> Result<(Entries, Option<Cursor>), Halt> {
     let mut found: Entries = Vec::new();
     let mut bytes = 0;
     let mut looked_at = 0;
@@ -167,9 +150,8 @@ async fn read(service: &Service, asked: &Asked, mut cursor: Cursor) -> Result<(E
         if indexes.is_empty() {
             return Ok((found, None));
         }
-        let mut run = reader::entries(&*service.store, indexes, asked.direction)
-            .await
-            .map_err(|error| Halt::unreadable(&error))?;
+        let run = service.log.history().entries(indexes, asked.direction).await;
+        let mut run = run.map_err(|error| Halt::unreadable(&error))?;
         if asked.direction == Direction::Descending {
             run.reverse();
         }
@@ -184,64 +166,32 @@ async fn read(service: &Service, asked: &Asked, mut cursor: Cursor) -> Result<(E
                 Direction::Descending => entry.index,
             };
             let fields = entry.decode().map_err(|error| Halt::unreadable(&error))?;
-            match matches(&asked.header.tenant, &asked.filter, asked.direction, &fields) {
-                Match::Listed => {
-                    bytes += entry.bytes.len() * 3;
-                    found.push((entry, fields));
-                }
-                Match::Not => {}
-                Match::NoneFollows => return Ok((found, None)),
+            let Some(in_time) = in_time(&asked.filter.filter, asked.direction, fields.time_unix_micros) else {
+                return Ok((found, None));
+            };
+            if in_time && asked.filter.matches(&asked.header.tenant, whose, &fields) {
+                bytes += entry.bytes.len() * 3;
+                found.push((entry, fields));
             }
         }
     }
 }
 
-enum Match {
-    Listed,
-    Not,
-    /// Time does not run back in the log, so nothing further on can match.
-    NoneFollows,
-}
-
-fn matches(tenant: &Tenant, filter: &Filter, direction: Direction, entry: &stored::Entry) -> Match {
-    let time = entry.time_unix_micros;
+/// Whether an entry lies in the listing's time; `None` if no later one of the listing does.
+fn in_time(filter: &Filter, direction: Direction, time: u64) -> Option<bool> {
     let before = filter.start_micros.is_some_and(|start| time < start);
     let after = filter.end_micros.is_some_and(|end| time >= end);
-    if (before && direction == Direction::Descending) || (after && direction == Direction::Ascending) {
-        return Match::NoneFollows;
-    }
-    let listed = !before
-        && !after
-        && entry.tenant == tenant.as_str()
-        && (filter.principal.is_empty() || filter.principal == entry.principal)
-        && (filter.operation == 0 || entry.operation == filter.operation)
-        && (filter.verdict == 0 || entry.verdict == filter.verdict)
-        && (filter.class.is_empty() || entry.targets.iter().any(|target| target.object == filter.class))
-        && (filter.reference.is_empty() || filter.reference == entry.reference);
-    if listed { Match::Listed } else { Match::Not }
-}
-
-fn check_filter(filter: &Filter) -> Result<(), Violation> {
-    if !filter.principal.is_empty() {
-        Principal::parse(&filter.principal).map_err(validate::broken("principal"))?;
-    }
-    if !filter.class.is_empty() && ControlObject::ALL.iter().all(|object| object.as_str() != filter.class) {
-        Class::parse(&filter.class).map_err(validate::broken("class"))?;
-    }
-    Reference::parse(&filter.reference).map_err(validate::broken("reference"))?;
-    stored::Operation::try_from(filter.operation)
-        .map_err(|_| Violation::new("operation", "must be a known operation"))?;
-    Verdict::try_from(filter.verdict).map_err(|_| Violation::new("verdict", "must be a known verdict"))?;
-    if let (Some(start), Some(end)) = (filter.start_micros, filter.end_micros)
-        && start >= end
-    {
-        return Err(Violation::new("end_time", "must be after start_time"));
-    }
-    Ok(())
+    // Time does not run back in the log.
+    let none_follows = match direction {
+        Direction::Descending => before,
+        Direction::Ascending => after,
+    };
+    (!none_follows).then_some(!before && !after)
 }
 
 /// An unambiguous encoding of a query and its caller.
-fn query(tenant: &Tenant, filter: &Filter, direction: Direction, caller: &Principal) -> Vec<u8> {
+fn query(tenant: &Tenant, asked: &Checked, direction: Direction, caller: &Principal) -> Vec<u8> {
+    let filter = &asked.filter;
     // An entry has a field for almost all of it, and its encoding is unambiguous.
     stored::Entry {
         principal: caller.as_str().to_owned(),
@@ -254,6 +204,7 @@ fn query(tenant: &Tenant, filter: &Filter, direction: Direction, caller: &Princi
         part: (direction == Direction::Ascending).into(),
         time_unix_micros: filter.start_micros.map_or(0, |start| start.saturating_add(1)),
         tenant_seq: filter.end_micros.map_or(0, |end| end.saturating_add(1)),
+        salt: asked.subject().map(|subject| subject.expose().as_bytes().to_vec()).unwrap_or_default(),
         ..Default::default()
     }
     .encode_to_vec()

@@ -27,6 +27,8 @@ pub enum Refusal {
         /// The tenant whose admins can grant it.
         tenant: Tenant,
     },
+    /// The log has no such entry.
+    NoEntry,
 }
 
 impl audit::Refusal for Refusal {}
@@ -53,11 +55,13 @@ pub enum Halt {
     Stale,
     /// Nothing of it is allowed: to be recorded and refused.
     Denied(Denied),
+    /// There is no such entry: to be recorded and refused.
+    NoEntry(Denied),
     /// No further attempt helps.
     Failed(Failure),
 }
 
-/// A request of which nothing is allowed, with its record.
+/// A request that is refused, with its record.
 #[derive(Debug)]
 pub struct Denied {
     pub(super) tenant: Tenant,
@@ -184,6 +188,13 @@ impl Service {
             reason: "DENIED",
         };
         self.refuse(kind, DENIED_EACH_MAX, || Some(record), Refusal::Denied { tenant }).await
+    }
+
+    /// A question about an entry that is not there, recorded like an answer.
+    pub(super) async fn refuse_no_entry(&self, operation: Operation, caller: &Caller, missing: Denied) -> Failure {
+        let Denied { tenant, record } = missing;
+        let kind = tally::Kind { operation, principal: Some(caller.principal.clone()), tenant, reason: "NO_ENTRY" };
+        self.refuse(kind, DENIED_EACH_MAX, || Some(record), Refusal::NoEntry).await
     }
 
     async fn refuse(

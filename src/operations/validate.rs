@@ -27,7 +27,7 @@ pub struct Limits {
 }
 
 /// What every request carries beside its fields, as it was sent.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Header {
     /// For whom.
     pub tenant: String,
@@ -75,6 +75,17 @@ pub(super) fn header(header: &Header, policy: &Snapshot, caller: &Caller) -> Res
 pub(super) fn header_or_system(header: &Header, policy: &Snapshot, caller: &Caller) -> Result<Checked, Violation> {
     let tenant = tenant_or_system(&header.tenant, caller)?;
     header_of(tenant, header, policy)
+}
+
+/// Checks the header of a request about the log itself, whose purpose is always `operate`.
+pub(super) fn control(header: &Header, caller: &Caller) -> Result<Checked, Violation> {
+    Ok(Checked {
+        tenant: tenant_or_system(&header.tenant, caller)?,
+        purpose: Purpose::operate(),
+        request_id: Reference::parse(&header.request_id).map_err(broken("request_id"))?,
+        reference: Reference::empty(),
+        actor: None,
+    })
 }
 
 fn header_of(tenant: Tenant, header: &Header, policy: &Snapshot) -> Result<Checked, Violation> {

@@ -198,6 +198,7 @@ impl Writer {
         self.head = batch.head;
         self.state = state;
         if let Some(signer) = new_signer {
+            self.shared.signer.store(Arc::clone(&signer));
             self.signer = signer;
         }
         self.synced_at = Some(self.clock.monotonic());
@@ -207,6 +208,7 @@ impl Writer {
         self.shared.published.store(Arc::new(Published { checkpoint, edge: self.edge.clone() }));
         // Last: who sees these entries as durable must see all that they changed.
         self.shared.entries.store(self.head.entries, Ordering::Release);
+        self.shared.grown.send_replace(self.head.entries);
         Ok(())
     }
 }

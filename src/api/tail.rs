@@ -1,0 +1,97 @@
+//! A live tail as a stream: windows of a minute, each one an operation, and what is sent within them.
+
+use std::sync::Arc;
+
+use futures_util::stream;
+use tokio::sync::OwnedSemaphorePermit;
+use tonic::{Request, Response, Status};
+
+use super::{
+    Api,
+    call::{Answers, Arrival, receipts},
+    convert::audit as convert,
+    status,
+};
+use crate::{
+    operations::{
+        self, Service,
+        tail_entries::{Closing, Over, TailEntries, Window},
+    },
+    proto::v1,
+};
+
+/// A tail under way.
+struct Tail {
+    service: Arc<Service>,
+    arrival: Arrival,
+    asked: TailEntries,
+    window: Option<Window>,
+    /// From the first window on.
+    closing: Option<Closing>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Api {
+    /// Sends entries as they are recorded, until the caller ends it.
+    pub(super) fn tail(
+        &self,
+        request: Request<v1::TailEntriesRequest>,
+    ) -> Result<Response<Answers<v1::TailEntriesResponse>>, Status> {
+        let arrival = Arrival::of(request.extensions())?;
+        let place = Arc::clone(&self.service.tails).try_acquire_owned().map_err(|_| status::too_many_tails())?;
+        let asked = convert::tail_entries(request.into_inner());
+        let service = self.service.clone();
+        let tail = Tail { service, arrival, asked, window: None, closing: None, _place: place };
+        let messages = stream::unfold(Some(tail), |tail| async {
+            let mut tail = tail?;
+            match tail.message().await {
+                Ok(message) => Some((Ok(message), Some(tail))),
+                Err(status) => Some((Err(status), None)),
+            }
+        });
+        Ok(Response::new(Box::pin(messages)))
+    }
+}
+
+impl Tail {
+    async fn message(&mut self) -> Result<v1::TailEntriesResponse, Status> {
+        loop {
+            let Some(window) = &mut self.window else { return self.decide().await };
+            match window.more(&self.service).await {
+                Ok(released) => {
+                    let message = convert::tailed_entries(released);
+                    self.reached(message.next_index);
+                    return Ok(message);
+                }
+                Err(Over::Again) => {
+                    let next = window.next_index();
+                    self.reached(next);
+                    self.window = None;
+                }
+                Err(Over::Failed(failure)) => return Err(status::of(failure)),
+            }
+        }
+    }
+
+    /// Opens the next window, and tells that the tail is alive.
+    async fn decide(&mut self) -> Result<v1::TailEntriesResponse, Status> {
+        let permit = self.arrival.admission.admit().await?;
+        let connection = self.arrival.connection.clone();
+        let run = operations::run(self.service.clone(), connection, self.asked.clone(), permit).await;
+        let (window, evidence) = run.map_err(status::of)?.into_parts();
+        let next_index = window.next_index();
+        if let (None, Ok(caller)) = (&self.closing, &self.arrival.connection.caller) {
+            self.closing = Some(Closing::of(self.service.clone(), caller.clone(), &window));
+        }
+        self.window = Some(window);
+        self.reached(next_index);
+        Ok(v1::TailEntriesResponse { entries: Vec::new(), next_index, receipts: receipts(evidence) })
+    }
+
+    fn reached(&mut self, next_index: u64) {
+        self.asked.start_index = Some(next_index);
+        if let Some(closing) = &mut self.closing {
+            closing.note(next_index);
+        }
+    }
+}
