@@ -87,7 +87,12 @@ impl Operation for GetInclusionProof {
         let (leaf, record, basis) = match &asked.entry {
             Entry::LeafHash(hash) => {
                 let found = search::leaf(service, hash).await?.map(|index| (index, *hash));
-                let record = describe::open(service, Self::NAME, caller, header, String::new())?;
+                let effect = if found.is_some() {
+                    String::new()
+                } else {
+                    "of a leaf hash that the log does not have".to_owned()
+                };
+                let record = describe::open(service, Self::NAME, caller, header, effect)?;
                 (found, record, Basis::default())
             }
             Entry::Index(index) => by_index(service, caller, header, *index).await?,
@@ -120,11 +125,6 @@ async fn by_index(
         targets.add(object, Action::Read.as_str(), Outcome::Denied, None);
         return Err(describe::denied(service, GetInclusionProof::NAME, caller, header, &decisions, targets));
     }
-    targets.add(object, Action::Read.as_str(), Outcome::Allowed, None);
-    let said = (targets, format!("entry {index}"));
-    let record = describe::reading(service, GetInclusionProof::NAME, caller, header, &decisions, said)?;
-    let basis = Basis { policy: Some(decisions.basis()), ..Basis::default() };
-
     let leaf = if index < at.0 { service.log.history().leaf(index).await } else { Ok(None) };
     let leaf = leaf.map_err(|error| Halt::unreadable(&error))?;
     // The body of an old entry may be gone, and with it whose it was.
@@ -132,7 +132,14 @@ async fn by_index(
         Some(body) => shown_to(&header.tenant, body)?,
         None => false,
     };
-    Ok((leaf.filter(|_| own).map(|leaf| (leaf.index, leaf.hash)), record, basis))
+    let leaf = leaf.filter(|_| own).map(|leaf| (leaf.index, leaf.hash));
+
+    targets.add(object, Action::Read.as_str(), Outcome::Allowed, None);
+    let effect = format!("of entry {index}{}", if leaf.is_some() { "" } else { ", which the tenant does not have" });
+    let said = (targets, effect);
+    let record = describe::reading(service, GetInclusionProof::NAME, caller, header, &decisions, said)?;
+    let basis = Basis { policy: Some(decisions.basis()), ..Basis::default() };
+    Ok((leaf, record, basis))
 }
 
 fn shown_to(tenant: &crate::id::Tenant, body: &[u8]) -> Result<bool, Halt> {

@@ -1,4 +1,5 @@
 //! The whole service over real mTLS on real sled: what it answers, what it refuses, and what its log then says.
 
 mod fields;
+mod provable;
 mod refusals;

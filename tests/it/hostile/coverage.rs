@@ -47,6 +47,8 @@ fn rows() -> Vec<Row> {
         ..Default::default()
     };
     let entries = v1::ListEntriesRequest { tenant: "acme".into(), ..Default::default() };
+    let export = v1::ExportEntriesRequest { tenant: "acme".into(), ..Default::default() };
+    let tail = v1::TailEntriesRequest { tenant: "acme".into(), ..Default::default() };
     let unary = |method, operation, request| Row { method, operation, request, error_inside: |_| None };
     vec![
         unary("privet.v1.EncryptionService/Encrypt", Operation::Encrypt, bytes_of(&to_encrypt)),
@@ -54,6 +56,8 @@ fn rows() -> Vec<Row> {
         unary("privet.v1.EncryptionService/ComputeIndex", Operation::ComputeIndex, bytes_of(&to_index)),
         unary("privet.v1.AuthorizationService/Check", Operation::Check, bytes_of(&about_another)),
         unary("privet.v1.AuditService/ListEntries", Operation::ListEntries, bytes_of(&entries)),
+        unary("privet.v1.AuditService/ExportEntries", Operation::ExportEntries, bytes_of(&export)),
+        unary("privet.v1.AuditService/TailEntries", Operation::TailEntries, bytes_of(&tail)),
         Row {
             method: "privet.v1.EncryptionService/EncryptStream",
             operation: Operation::Encrypt,
