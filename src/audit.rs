@@ -8,10 +8,12 @@
 //! * [`log`] – the writer: preconditions, group commit, one durable batch, then the answers
 //! * [`tally`] – refusals, counted instead of recorded one by one when they come in floods
 //! * [`reader`] – reads entries back and checks their hashes
+//! * [`archive`] – sealed segments, as a static log in a directory
 //! * [`block`], [`entry`] – how entries lie in the store, and their RFC 6962 leaf hashes
 //!
 //! The log holds no subject id, no value and no key. It names a subject by its alias only.
 
+pub mod archive;
 pub mod block;
 pub mod checkpoint;
 pub mod entry;
