@@ -8,12 +8,14 @@
 //! * [`log`] – the writer: preconditions, group commit, one durable batch, then the answers
 //! * [`tally`] – refusals, counted instead of recorded one by one when they come in floods
 //! * [`history`], [`reader`] – reads entries back, checks their hashes, and makes proofs
+//! * [`archive`] – sealed segments, as a static log in a directory
 //! * [`block`], [`entry`] – how entries lie in the store, and their RFC 6962 leaf hashes
 //! * [`merkle`], [`tiles`] – the tree over the leaf hashes, RFC 6962 and C2SP tlog-tiles
 //! * [`note`], [`checkpoint`], [`proof`] – what the log signs, and proofs that stand alone
 //!
 //! The log holds no subject id, no value and no key. It names a subject by its alias only.
 
+pub mod archive;
 pub mod block;
 pub mod checkpoint;
 pub mod entry;

@@ -65,10 +65,14 @@ pub enum Error<E> {
 
 /// The tiles that become full when a tree grows, level by level.
 pub fn filled(old_size: u64, new_size: u64) -> impl Iterator<Item = Tile> {
-    let full_at = |size: u64, level: u8| size.checked_shr(u32::from(HEIGHT) * (u32::from(level) + 1)).unwrap_or(0);
     (0..LEVELS).flat_map(move |level| {
-        (full_at(old_size, level)..full_at(new_size, level)).map(move |index| Tile { level, index })
+        (full_count(old_size, level)..full_count(new_size, level)).map(move |index| Tile { level, index })
     })
+}
+
+/// How many full tiles of a level a tree has.
+pub fn full_count(size: u64, level: u8) -> u64 {
+    size.checked_shr(u32::from(HEIGHT) * (u32::from(level) + 1)).unwrap_or(0)
 }
 
 /// How many hashes the partial tile of a level has; 0 if there is none.

@@ -2,7 +2,7 @@
  * (absolute) fail as its first line says: "<calls> <error>", such as "write ENOSPC".
  *
  * calls  write  write, writev, pwrite, pwritev, ftruncate, and open of a file to be created
- *        sync   fsync, fdatasync
+ *        sync   fsync, fdatasync, syncfs
  *        all    both
  * error  EIO, ENOSPC or EROFS
  *
@@ -83,3 +83,4 @@ WRITING(int, ftruncate64, (int fd, off64_t length), NEXT(ftruncate64)(fd, length
 
 int fsync(int fd) { return fails(fd, SYNC) ? -1 : NEXT(fsync)(fd); }
 int fdatasync(int fd) { return fails(fd, SYNC) ? -1 : NEXT(fdatasync)(fd); }
+int syncfs(int fd) { return fails(fd, SYNC) ? -1 : NEXT(syncfs)(fd); }

@@ -6,11 +6,12 @@
  *              sync_file_range, not close, not msync, O_SYNC or sync(2) (whoever relies on these loses here).
  *   names      (created, renamed, removed) survive once fsync of their directory has returned; fsync of a directory also
  *              makes its own name durable, as ext4, XFS and btrfs do. A name that is durable before its bytes is an empty file.
+ *   all        bytes and names survive once syncfs of a file or directory among them has returned.
  *   lengths    survive with the bytes: a truncation is durable with the file's next sync.
  *   at start   what lies in the directory is durable if the shadow is empty (a machine that has just booted); otherwise the
  *              shadow stands, and what the directory holds beyond it is not durable yet (a process started again).
  *
- * $PRIVET_POWERCUT_SKIP  "1": fsync and fdatasync answer 0 and make nothing durable; "fdatasync": only that one does.
+ * $PRIVET_POWERCUT_SKIP  "1": fsync, fdatasync and syncfs answer 0 and make nothing durable; "fdatasync", "syncfs": only that one.
  *                        The positive control: a test of durability has to fail with it.
  * $PRIVET_POWERCUT_TORN  a number: besides, each write puts some of its 512-byte sectors into the shadow at once, as a disk
  *                        does that writes back early and in any order. The number seeds which.
@@ -55,7 +56,7 @@ struct file {
 
 static char dir[PATH_MAX], shadow_dir[PATH_MAX];
 static size_t dir_len;
-static int on, skip_fsync, skip_fdatasync, torn;
+static int on, skip_fsync, skip_fdatasync, skip_syncfs, torn;
 static uint64_t torn_state;
 static struct file *files[BUCKETS];
 static pthread_mutex_t files_lock = PTHREAD_MUTEX_INITIALIZER, names_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -64,6 +65,7 @@ static pthread_once_t started = PTHREAD_ONCE_INIT;
 #define REAL(name) static __typeof__(&name) real_##name
 REAL(open); REAL(openat); REAL(creat); REAL(pwrite); REAL(write); REAL(writev); REAL(pwritev); REAL(ftruncate);
 REAL(truncate); REAL(fsync); REAL(fdatasync); REAL(copy_file_range); REAL(sendfile); REAL(unlink);
+REAL(syncfs);
 
 static void start(void);
 static void ready(void) { pthread_once(&started, start); }
@@ -324,6 +326,7 @@ static void start(void) {
 #define FIND(name) if (!(real_##name = (__typeof__(real_##name))dlsym(RTLD_NEXT, #name))) die("find", #name)
     FIND(open); FIND(openat); FIND(creat); FIND(pwrite); FIND(write); FIND(writev); FIND(pwritev); FIND(ftruncate);
     FIND(truncate); FIND(fsync); FIND(fdatasync); FIND(copy_file_range); FIND(sendfile); FIND(unlink);
+    FIND(syncfs);
     const char *real = getenv("PRIVET_POWERCUT_DIR"), *shadow = getenv("PRIVET_POWERCUT_SHADOW");
     if (!real || !shadow) return;
     if (!realpath(real, dir)) die("find", real);
@@ -331,6 +334,7 @@ static void start(void) {
     dir_len = strlen(dir);
     const char *skip = getenv("PRIVET_POWERCUT_SKIP"), *seed = getenv("PRIVET_POWERCUT_TORN");
     skip_fsync = skip && !strcmp(skip, "1");
+    skip_syncfs = skip_fsync || (skip && !strcmp(skip, "syncfs"));
     skip_fdatasync = skip_fsync || (skip && !strcmp(skip, "fdatasync"));
     torn = seed != NULL;
     torn_state = seed ? strtoull(seed, NULL, 10) : 0;
@@ -487,3 +491,29 @@ static int made_durable(int fd, int (*sync)(int), int skip) {
 }
 int fsync(int fd) { ready(); return made_durable(fd, real_fsync, skip_fsync); }
 int fdatasync(int fd) { ready(); return made_durable(fd, real_fdatasync, skip_fdatasync); }
+
+static int nothing(int fd) {
+    (void)fd;
+    return 0;
+}
+
+int syncfs(int fd) {
+    ready();
+    char path[PATH_MAX];
+    if (!on || fd_path(fd, path) != 0 || !below(path)) return real_syncfs(fd);
+    if (skip_syncfs) return 0;
+    int answer = real_syncfs(fd), error = errno;
+    if (answer == 0) {
+        for (size_t i = 0; i < BUCKETS; i++) {
+            pthread_mutex_lock(&files_lock);
+            struct file *file = files[i];
+            pthread_mutex_unlock(&files_lock);
+            for (; file; file = file->next) sync_file(file, file->real, nothing);
+        }
+        pthread_mutex_lock(&names_lock);
+        sync_names("", 1);
+        pthread_mutex_unlock(&names_lock);
+    }
+    errno = error;
+    return answer;
+}

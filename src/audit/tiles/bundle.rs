@@ -35,17 +35,35 @@ pub fn write<T: AsRef<[u8]>>(entries: &[T]) -> Result<Vec<u8>, Error> {
 ///
 /// # Errors
 /// [`Error::Count`], [`Error::Cut`].
-pub fn read(mut bundle: &[u8]) -> Result<Vec<&[u8]>, Error> {
+pub fn read(bundle: &[u8]) -> Result<Vec<&[u8]>, Error> {
     let mut entries = Vec::new();
-    while !bundle.is_empty() {
-        let (length, rest) = bundle.split_first_chunk::<2>().ok_or(Error::Cut)?;
-        let (entry, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length))).ok_or(Error::Cut)?;
-        entries.push(entry);
+    for entry in each(bundle) {
+        entries.push(entry?);
         check_count(entries.len())?;
-        bundle = rest;
     }
     check_count(entries.len())?;
     Ok(entries)
+}
+
+/// The entries of a bundle one by one, however many there are: for whoever wants to know which one is wrong. [`Error::Cut`] is
+/// the last that comes.
+pub fn each(mut bundle: &[u8]) -> impl Iterator<Item = Result<&[u8], Error>> {
+    std::iter::from_fn(move || {
+        if bundle.is_empty() {
+            return None;
+        }
+        let Some((entry, rest)) = split_first(bundle) else {
+            bundle = &[];
+            return Some(Err(Error::Cut));
+        };
+        bundle = rest;
+        Some(Ok(entry))
+    })
+}
+
+fn split_first(bundle: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bundle.split_first_chunk::<2>()?;
+    rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
 }
 
 fn check_count(entries: usize) -> Result<(), Error> {
@@ -82,6 +100,8 @@ mod tests {
         for end in (1..bundle.len()).filter(|end| *end != 7) {
             assert_eq!(read(&bundle[..end]), Err(Error::Cut), "{end}");
         }
+        let found: Vec<_> = each(&bundle[..9]).collect();
+        assert_eq!(found, [Ok(b"first".as_slice()), Err(Error::Cut)], "what comes before is still given");
     }
 
     proptest! {
