@@ -160,6 +160,7 @@ pub(super) fn micros(time: Timestamp) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::stored;
 
     #[test]
     fn stored_enums_are_numbered_as_the_public_ones() {

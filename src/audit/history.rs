@@ -3,13 +3,22 @@
 //! Nothing read here is believed as it is. An entry is checked against its leaf hash, and what a proof is made of against the
 //! root of the checkpoint that it leads to.
 
-use std::{collections::HashMap, convert::Infallible, ops::Range, sync::Arc};
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use super::{
+    archive::{self, Archive},
     entry::Stored,
     merkle::{Hash, prove},
     reader,
-    tiles::{self, Tile, TileReader, edge::Edge, nodes::Nodes, stored},
+    tiles::{self, Tile, TileReader, WIDTH_MAX, edge::Edge, nodes::Nodes, stored},
 };
 use crate::store::{Direction, Error, Space, Store};
 
@@ -17,6 +26,32 @@ use crate::store::{Direction, Error, Space, Store};
 #[derive(Clone)]
 pub struct History {
     store: Arc<dyn Store>,
+    archive: Option<Arc<Archive>>,
+    bounds: Arc<Bounds>,
+}
+
+/// Where the log's parts meet. Both only grow; the log's writer moves them.
+#[derive(Debug, Default)]
+pub struct Bounds {
+    sealed_end: AtomicU64,
+    retained_from: AtomicU64,
+}
+
+impl Bounds {
+    /// Entries before this index lie in sealed segments.
+    pub fn sealed_end(&self) -> u64 {
+        self.sealed_end.load(Ordering::Acquire)
+    }
+
+    /// The bodies of entries before this index were deleted.
+    pub fn retained_from(&self) -> u64 {
+        self.retained_from.load(Ordering::Acquire)
+    }
+
+    pub(super) fn move_to(&self, sealed_end: u64, retained_from: u64) {
+        self.sealed_end.store(sealed_end, Ordering::Release);
+        self.retained_from.store(retained_from, Ordering::Release);
+    }
 }
 
 /// A leaf of the tree: an entry, or what is left of one.
@@ -48,18 +83,67 @@ pub enum NoProof {
 }
 
 impl History {
-    /// The history that lies in `store`.
-    pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store }
+    /// The history that lies in `store`, and before `sealed_end` in `archive`.
+    pub fn new(store: Arc<dyn Store>, archive: Option<Arc<Archive>>, sealed_end: u64, retained_from: u64) -> Self {
+        let bounds = Bounds { sealed_end: sealed_end.into(), retained_from: retained_from.into() };
+        Self { store, archive, bounds: Arc::new(bounds) }
+    }
+
+    /// Where sealed segments lie, if the log seals any.
+    pub fn archive(&self) -> Option<&Arc<Archive>> {
+        self.archive.as_ref()
+    }
+
+    /// What is sealed and what is deleted.
+    pub fn bounds(&self) -> &Arc<Bounds> {
+        &self.bounds
     }
 
     /// The entries of one run that lie in `indexes`, ascending: from the start of the range on, or for
     /// [`Direction::Descending`] up to its end. Empty only if the range is. May give fewer than the range holds.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if an entry is missing or does not match its hash.
+    /// [`Error::Damaged`] if an entry is missing, also by retention, or does not match its hash.
     pub async fn entries(&self, indexes: Range<u64>, direction: Direction) -> Result<Vec<Stored>, Error> {
-        reader::entries(&*self.store, indexes, direction).await
+        loop {
+            let sealed_end = self.bounds.sealed_end();
+            let at = match direction {
+                Direction::Ascending => indexes.start,
+                Direction::Descending => indexes.end.saturating_sub(1),
+            };
+            if at < sealed_end {
+                return self.sealed_entries(indexes.start..indexes.end.min(sealed_end), direction).await;
+            }
+            let unsealed = indexes.start.max(sealed_end)..indexes.end;
+            match reader::entries(&*self.store, unsealed, direction).await {
+                // Sealed and removed while it was read.
+                Err(Error::Damaged { .. }) if self.bounds.sealed_end() > sealed_end => {}
+                read => return read,
+            }
+        }
+    }
+
+    /// The entries of one bundle.
+    async fn sealed_entries(&self, indexes: Range<u64>, direction: Direction) -> Result<Vec<Stored>, Error> {
+        let width = u64::from(WIDTH_MAX);
+        let bundle = match direction {
+            Direction::Ascending => indexes.start / width,
+            Direction::Descending => indexes.end.saturating_sub(1) / width,
+        };
+        let entries = self.in_archive(move |archive| archive.bundle(bundle)).await?;
+        Ok(entries.iter().filter(|entry| indexes.contains(&entry.index)).cloned().collect())
+    }
+
+    /// Reads the archive, off the runtime's threads.
+    async fn in_archive<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Archive) -> Result<T, archive::Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let archive = self.archive.clone().ok_or_else(|| Error::Damaged { what: "the archive".to_owned() })?;
+        match tokio::task::spawn_blocking(move || read(&archive)).await {
+            Ok(read) => read.map_err(from_archive),
+            Err(stopped) => Err(Error::Storage { doing: "waited for a read", source: stopped.into() }),
+        }
     }
 
     /// The leaves of one run that lie in `indexes`, from the start of the range on. Empty only if the range is. May give fewer
@@ -68,8 +152,18 @@ impl History {
     /// # Errors
     /// [`Error::Damaged`] if a leaf is missing or an entry does not match its hash.
     pub async fn leaves(&self, indexes: Range<u64>) -> Result<Vec<Leaf>, Error> {
-        let run = self.entries(indexes, Direction::Ascending).await?;
-        Ok(run.into_iter().map(Leaf::from).collect())
+        let retained_from = self.bounds.retained_from();
+        if indexes.start >= retained_from {
+            let run = self.entries(indexes, Direction::Ascending).await?;
+            return Ok(run.into_iter().map(Leaf::from).collect());
+        }
+        let indexes = indexes.start..indexes.end.min(retained_from).min(indexes.start.saturating_add(LEAVES_MAX));
+        let hashes = self.in_archive({
+            let indexes = indexes.clone();
+            move |archive| archive.leaf_hashes(indexes)
+        });
+        let leaf = |(index, hash)| Leaf { index, hash, body: None };
+        Ok(indexes.clone().zip(hashes.await?).map(leaf).collect())
     }
 
     /// The leaf at `index`, if the log has it.
@@ -125,13 +219,25 @@ impl History {
     pub async fn tiles(&self, wanted: &[Tile]) -> Result<Vec<Vec<u8>>, Error> {
         let slots: Vec<_> = wanted.iter().flat_map(|tile| stored::slots(*tile)).collect();
         let halves = self.store.read(&slots).await?;
-        let pairs = wanted.iter().zip(halves.chunks(2));
-        pairs
-            .map(|(tile, halves)| match halves {
-                [first, second] => stored::join(first.as_deref(), second.as_deref()).ok_or_else(|| missing(*tile)),
-                _ => Err(missing(*tile)),
-            })
-            .collect()
+        let mut tiles = Vec::with_capacity(wanted.len());
+        for (tile, halves) in wanted.iter().zip(halves.chunks(2)) {
+            let joined = match halves {
+                [first, second] => stored::join(first.as_deref(), second.as_deref()),
+                _ => None,
+            };
+            tiles.push(match joined {
+                Some(bytes) => bytes,
+                None => self.sealed_tile(*tile).await?,
+            });
+        }
+        Ok(tiles)
+    }
+
+    async fn sealed_tile(&self, tile: Tile) -> Result<Vec<u8>, Error> {
+        if self.archive.is_none() {
+            return Err(missing(tile));
+        }
+        self.in_archive(move |archive| archive.tile(tile)).await?.ok_or_else(|| missing(tile))
     }
 
     /// The right edge of the tree of `size`. Whether it is the tree that a checkpoint speaks of is for the caller to check.
@@ -199,6 +305,18 @@ impl TileReader for &Fetched<'_> {
         Ok(self.full.get(&tile).cloned().or_else(|| self.edge?.partial(tile)))
     }
 }
+
+fn from_archive(error: archive::Error) -> Error {
+    match error {
+        error @ archive::Error::Storage { .. } => {
+            Error::Storage { doing: "read a sealed segment", source: error.into() }
+        }
+        error => Error::Damaged { what: error.to_string() },
+    }
+}
+
+/// Leaf hashes without bodies in one run, at most.
+const LEAVES_MAX: u64 = 4_096;
 
 fn missing(tile: Tile) -> Error {
     Error::Damaged { what: format!("tile {} of level {} of the log is missing or cut short", tile.index, tile.level) }

@@ -17,6 +17,7 @@ mod position;
 mod writer;
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -34,7 +35,7 @@ use writer::Writer;
 use super::{
     History,
     checkpoint::{self, Checkpoint},
-    history::NoProof,
+    history::{Bounds, NoProof},
     merkle::verify,
     note::SignerKey,
     record::Record,
@@ -70,6 +71,21 @@ pub struct Effects {
     pub policy: Option<(u64, [u8; 32])>,
     /// A new key that signs the log from here on, announced by the record's only entry, which must get this index.
     pub log_key: Option<(u64, Arc<SignerKey>)>,
+    /// A segment that is sealed from here on.
+    pub sealed: Option<Sealed>,
+    /// The bodies of entries before this index are deleted from here on.
+    pub retained_from: Option<u64>,
+}
+
+/// A sealed segment: it begins where the last one ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// The length of its entries.
+    pub entry_bytes: u64,
+    /// The index of its first entry.
+    pub first: u64,
+    /// The index after its last entry: a multiple of 256.
+    pub end: u64,
 }
 
 /// Why a commit released nothing.
@@ -95,6 +111,8 @@ pub struct Options {
     pub signer: Arc<SignerKey>,
     /// The number of that key, from 1.
     pub log_key: u32,
+    /// Where sealed segments lie; `None` for a log that seals none.
+    pub archive: Option<PathBuf>,
 }
 
 /// What the log has signed: its newest checkpoint, and the right edge of the tree that it speaks of.
@@ -144,7 +162,7 @@ impl Log {
         entropy: Arc<dyn Entropy>,
         options: Options,
     ) -> Result<(Self, Ending), store::Error> {
-        let position = Position::read(&store, &options).await?;
+        let (position, history) = Position::read(&store, &options).await?;
         let Position { head, state, edge, .. } = &position;
         let checkpoint = match head.entries {
             0 => sign(&options.origin, edge, &[&options.signer])
@@ -156,6 +174,7 @@ impl Log {
             time_unix_micros: AtomicU64::new(state.last_time_unix_micros),
             policy_version: AtomicU64::new(state.policy_version),
             opened_with_policy_hash: state.policy_hash.clone(),
+            bounds: history.bounds().clone(),
             published: ArcSwap::from_pointee(Published { checkpoint: checkpoint.into(), edge: edge.clone() }),
             grown: watch::Sender::new(head.entries),
             signer: ArcSwap::new(options.signer.clone()),
@@ -163,7 +182,6 @@ impl Log {
             origin: options.origin.into(),
         });
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
-        let history = History::new(store.clone());
         let writer = Writer::new(jobs, position, options.signer, store, (clock.clone(), entropy), shared.clone());
         let thread = std::thread::Builder::new()
             .name("privet-log".into())
@@ -206,6 +224,17 @@ impl Log {
         let checkpoint = Checkpoint::new(self.origin(), size, root).map_err(|_| damaged())?;
         let note = checkpoint.sign(&[&self.shared.signer.load()]).map_err(|_| damaged())?;
         Ok(note.into())
+    }
+
+    /// Removes from the store what lies in sealed segments as well: blocks and tiles of entries before `upto`. They are no
+    /// state any more, so no entry explains it.
+    ///
+    /// # Errors
+    /// [`Refused::Stale`] unless all of it is sealed; [`Refused::Unavailable`].
+    pub async fn remove_sealed(&self, removals: Vec<Slot>, upto: u64) -> Result<(), Refused> {
+        let removals = removals.into_iter().map(|slot| Effect { slot, value: None }).collect();
+        let effects = Effects { writes: removals, ..Effects::default() };
+        self.append(Asked::Remove { upto }, Basis::default(), effects).await.map(drop)
     }
 
     /// What the log has signed at its durable end.
@@ -277,14 +306,7 @@ impl Log {
         effects: Effects,
         result: Unreleased<T>,
     ) -> Result<Released<T>, Refused> {
-        // Before queueing, so that no request can make a whole group fail.
-        if !effects.writes.iter().all(fits) {
-            return Err(Refused::TooLong);
-        }
-        let (answer, answered) = oneshot::channel();
-        let job = Job { record, basis, effects, answer };
-        self.queue.send(job).await.map_err(|_| Refused::Unavailable)?;
-        let Appended { leaves, checkpoint } = answered.await.map_err(|_| Refused::Unavailable)??;
+        let Appended { leaves, checkpoint } = self.append(Asked::Record(record), basis, effects).await?;
         let receipts = leaves
             .into_iter()
             .map(|(entry_index, leaf_hash)| Receipt {
@@ -295,6 +317,17 @@ impl Log {
             })
             .collect();
         Ok(result.release(receipts))
+    }
+
+    async fn append(&self, asked: Asked, basis: Basis, effects: Effects) -> Result<Appended, Refused> {
+        // Before queueing, so that no request can make a whole group fail.
+        if !effects.writes.iter().all(fits) {
+            return Err(Refused::TooLong);
+        }
+        let (answer, answered) = oneshot::channel();
+        let job = Job { asked, basis, effects, answer };
+        self.queue.send(job).await.map_err(|_| Refused::Unavailable)?;
+        answered.await.map_err(|_| Refused::Unavailable)?
     }
 }
 
@@ -317,6 +350,8 @@ struct Shared {
     opened_with_policy_hash: Vec<u8>,
     /// Written by the writer only, before `entries`.
     published: ArcSwap<Published>,
+    /// What is sealed and what is deleted. Written by the writer only.
+    bounds: Arc<Bounds>,
     /// The newest log key. Written by the writer only.
     signer: ArcSwap<SignerKey>,
     failed: watch::Sender<bool>,
@@ -330,8 +365,16 @@ struct Appended {
     checkpoint: Arc<str>,
 }
 
+/// What a job does to the log.
+enum Asked {
+    /// Appends a record.
+    Record(Record),
+    /// Notes that blocks and tiles of sealed entries before `upto` are gone.
+    Remove { upto: u64 },
+}
+
 struct Job {
-    record: Record,
+    asked: Asked,
     basis: Basis,
     effects: Effects,
     answer: oneshot::Sender<Result<Appended, Refused>>,
@@ -340,7 +383,11 @@ struct Job {
 impl Job {
     fn bytes(&self) -> usize {
         let effects = self.effects.writes.iter().map(|effect| effect.value.as_ref().map_or(0, Vec::len) + 64);
-        self.record.bytes() + effects.sum::<usize>()
+        let record = match &self.asked {
+            Asked::Record(record) => record.bytes(),
+            Asked::Remove { .. } => 0,
+        };
+        record + effects.sum::<usize>()
     }
 }
 

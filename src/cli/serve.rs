@@ -134,7 +134,12 @@ pub async fn start_on(Machine { clock, entropy }: Machine, config: Config, optio
     let origin = config.log.origin.clone();
     let first = || Ok(keyring::log_key::create(&*root, &*entropy, 1)?);
     let log_key = operations::log_key::newest(&*store, &*root, &origin, first).await?;
-    let signed = log::Options { origin, signer: log_key.signer.clone(), log_key: log_key.number };
+    let signed = log::Options {
+        origin,
+        signer: log_key.signer.clone(),
+        log_key: log_key.number,
+        archive: Some(config.store.dir.join("archive")),
+    };
     let (log, ending) = Log::open(store.clone(), clock.clone(), entropy.clone(), signed).await?;
     operations::log_key::begin(&log, &log_key).await?;
 

@@ -37,7 +37,7 @@ async fn open(store: Arc<dyn Store>) -> Result<Bench, privet::store::Error> {
 }
 
 async fn open_with(store: Arc<dyn Store>, seed: u8, log_key: u32) -> Result<Bench, privet::store::Error> {
-    let options = Options { origin: ORIGIN.into(), signer: signer(seed), log_key };
+    let options = Options { origin: ORIGIN.into(), signer: signer(seed), log_key, archive: None };
     let clock = Arc::new(TestClock::at(1_800_000_000));
     let (log, ending) = Log::open(store.clone(), clock, Arc::new(SystemEntropy::open()), options).await?;
     Ok(Bench { store, log, ending })

@@ -6,7 +6,14 @@ use prost::Message;
 
 use super::Options;
 use crate::{
-    audit::{History, checkpoint::Checkpoint, tiles::edge::Edge},
+    audit::{
+        History,
+        archive::{self, Archive},
+        checkpoint::Checkpoint,
+        keys,
+        note::VerifierKey,
+        tiles::edge::Edge,
+    },
     id::Tenant,
     proto::stored,
     store::{Direction, Error, Head, Space, Store},
@@ -27,7 +34,7 @@ impl Position {
     /// # Errors
     /// [`Error::Damaged`] if the newest entries and tiles do not have the root that the log signed; [`Error::Refused`] for
     /// another format, origin or key; [`Error::Storage`].
-    pub(super) async fn read(store: &Arc<dyn Store>, options: &Options) -> Result<Self, Error> {
+    pub(super) async fn read(store: &Arc<dyn Store>, options: &Options) -> Result<(Self, History), Error> {
         let head = store.head()?;
         if head == Head::default() {
             let state = stored::LogHead {
@@ -36,10 +43,12 @@ impl Position {
                 log_key: options.log_key,
                 ..Default::default()
             };
-            return Ok(Self { head, state, tenants: HashMap::new(), edge: Edge::new() });
+            let history = history(store, options, &state).await?;
+            return Ok((Self { head, state, tenants: HashMap::new(), edge: Edge::new() }, history));
         }
         let state = head_state(&head, options)?;
-        let edge = History::new(store.clone()).edge(head.entries).await?;
+        let history = history(store, options, &state).await?;
+        let edge = history.edge(head.entries).await?;
         let known = [options.signer.verifier().clone()];
         let checkpoint = Checkpoint::open(&state.checkpoint, &options.origin, &known).map_err(|error| {
             Error::Damaged { what: format!("the log's newest checkpoint can't be believed ({error})") }
@@ -47,8 +56,30 @@ impl Position {
         if checkpoint.size() != head.entries || *checkpoint.root() != edge.root() {
             return Err(Error::Damaged { what: "the log's newest entries are not those it has signed".into() });
         }
-        Ok(Self { head, state, tenants: tenant_heads(&**store).await?, edge })
+        Ok((Self { head, state, tenants: tenant_heads(&**store).await?, edge }, history))
     }
+}
+
+async fn history(store: &Arc<dyn Store>, options: &Options, state: &stored::LogHead) -> Result<History, Error> {
+    let (sealed_end, retained_from) = (state.sealed_end, state.retained_from);
+    let Some(dir) = options.archive.clone() else {
+        let history = History::new(store.clone(), None, sealed_end, retained_from);
+        let nowhere = || Error::Refused("the log has sealed segments: say where its archive lies".to_owned());
+        return if sealed_end == 0 { Ok(history) } else { Err(nowhere()) };
+    };
+    let keys = keys::all(&**store).await?;
+    let mut known: Vec<VerifierKey> = keys.iter().filter_map(|key| key.verifier_key.parse().ok()).collect();
+    known.push(options.signer.verifier().clone());
+    let origin = options.origin.clone();
+    let opening = tokio::task::spawn_blocking(move || {
+        let archive = Archive::open(&dir, &origin, &known, sealed_end)?;
+        archive.check(&known, retained_from)?;
+        Ok(archive)
+    });
+    let opened =
+        opening.await.map_err(|stopped| Error::Storage { doing: "opened the archive", source: stopped.into() })?;
+    let archive = opened.map_err(|error: archive::Error| Error::Refused(error.to_string()))?;
+    Ok(History::new(store.clone(), Some(Arc::new(archive)), sealed_end, retained_from))
 }
 
 fn head_state(head: &Head, options: &Options) -> Result<stored::LogHead, Error> {

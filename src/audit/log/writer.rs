@@ -9,7 +9,7 @@ use std::{
 use prost::Message;
 use tokio::sync::mpsc;
 
-use super::{Appended, Basis, Effects, Job, Leaf, Published, Refused, Shared, position::Position, sign};
+use super::{Appended, Asked, Basis, Effects, Job, Leaf, Published, Refused, Sealed, Shared, position::Position, sign};
 use crate::{
     audit::{
         block::Packer,
@@ -25,7 +25,7 @@ use crate::{
     clock::Clock,
     entropy::Entropy,
     id::Tenant,
-    proto::stored,
+    proto::stored::{self, LogHead},
     store::{self, Batch, Commit, Effect, Head, Slot, Space, Store},
 };
 
@@ -130,10 +130,14 @@ impl Writer {
         let mut answers = Vec::with_capacity(jobs.len());
         for job in jobs.drain(..) {
             let stands = group.stands(self, &job.basis, &job.effects);
-            let outcome = if stands { Ok(group.append(self, job.record, job.effects)?) } else { Err(Refused::Stale) };
+            let outcome = match job.asked {
+                Asked::Record(record) if stands => Ok(group.append(self, record, job.effects)?),
+                Asked::Remove { upto } if upto <= self.state.sealed_end => Ok(group.remove(job.effects, upto)),
+                Asked::Record(_) | Asked::Remove { .. } => Err(Refused::Stale),
+            };
             answers.push((job.answer, outcome));
         }
-        if group.head.entries > self.head.entries {
+        if group.changes(self) {
             self.write(group)?;
         }
         let checkpoint = Arc::clone(&self.shared.published.load().checkpoint);
@@ -169,8 +173,10 @@ impl Writer {
         // Both keys sign what announces the new one.
         let signers = [Some(&*self.signer), new_signer.as_deref()];
         let signers: Vec<&SignerKey> = signers.into_iter().flatten().collect();
-        state.checkpoint = sign(&self.shared.origin, &self.edge, &signers)
-            .map_err(|source| store::Error::Storage { doing: "signed a checkpoint", source: source.into() })?;
+        if head.entries > self.head.entries {
+            state.checkpoint = sign(&self.shared.origin, &self.edge, &signers)
+                .map_err(|source| store::Error::Storage { doing: "signed a checkpoint", source: source.into() })?;
+        }
         head.state = state.encode_to_vec();
         effects.extend(packer.finish());
         effects.extend(filled.iter().flat_map(tiles::stored::effects));
@@ -204,6 +210,8 @@ impl Writer {
         self.synced_at = Some(self.clock.monotonic());
         self.shared.time_unix_micros.store(self.state.last_time_unix_micros, Ordering::Release);
         self.shared.policy_version.store(self.state.policy_version, Ordering::Release);
+        // Before the blocks of what is sealed are removed by a later group.
+        self.shared.bounds.move_to(self.state.sealed_end, self.state.retained_from);
         let checkpoint = Arc::from(self.state.checkpoint.as_str());
         self.shared.published.store(Arc::new(Published { checkpoint, edge: self.edge.clone() }));
         // Last: who sees these entries as durable must see all that they changed.
@@ -248,6 +256,14 @@ impl Group {
     /// INVARIANT: an answer is released only if nothing it stands on moved before its record.
     fn stands(&self, writer: &Writer, basis: &Basis, effects: &Effects) -> bool {
         let announced = effects.log_key.as_ref().is_none_or(|(index, _)| *index == self.head.entries);
+        let LogHead { sealed_end, retained_from, .. } = self.state;
+        let sealed = effects.sealed.is_none_or(|Sealed { first, end, .. }| {
+            first == sealed_end
+                && end > first
+                && end.is_multiple_of(tiles::WIDTH_MAX.into())
+                && end <= writer.head.entries
+        });
+        let retained = effects.retained_from.is_none_or(|from| (retained_from..=sealed_end).contains(&from));
         let policy = basis.policy.is_none_or(|(version, valid_until)| {
             version == self.state.policy_version
                 && valid_until.is_none_or(|end| self.state.last_time_unix_micros / 1_000_000 < end)
@@ -255,6 +271,8 @@ impl Group {
         let rests = &basis.rests;
         policy
             && announced
+            && sealed
+            && retained
             && rests.relied.iter().all(|(slot, point)| !writer.recent_disruptions.may_have_changed(slot, *point))
             && rests.rewritten.iter().all(|(slot, point)| !writer.recent_writes.may_have_changed(slot, *point))
     }
@@ -281,6 +299,7 @@ impl Group {
             let leaf_hash = entry::leaf_hash(&bytes);
             let index = self.head.entries;
             self.packer.push(index, &leaf_hash, &bytes);
+            self.state.entry_bytes += bytes.len() as u64;
             edge.push(leaf_hash, &mut self.filled);
             leaves.push((index, leaf_hash));
             self.state.last_leaf_hash = leaf_hash.to_vec();
@@ -302,12 +321,30 @@ impl Group {
             self.state.policy_version = version;
             self.state.policy_hash = hash.to_vec();
         }
+        if let Some(Sealed { end, entry_bytes, .. }) = effects.sealed {
+            self.state.sealed_end = end;
+            self.state.sealed_entry_bytes += entry_bytes;
+        }
+        if let Some(from) = effects.retained_from {
+            self.state.retained_from = from;
+        }
         if let Some((_, signer)) = effects.log_key {
             self.state.log_key += 1;
             self.new_signer = Some(signer);
         }
         self.effects.extend(effects.writes);
         Ok(leaves)
+    }
+
+    /// Adds removals of what lies in sealed segments as well.
+    fn remove(&mut self, effects: Effects, upto: u64) -> Vec<Leaf> {
+        self.state.removed_end = self.state.removed_end.max(upto);
+        self.effects.extend(effects.writes);
+        Vec::new()
+    }
+
+    fn changes(&self, writer: &Writer) -> bool {
+        self.head.entries > writer.head.entries || self.state.removed_end > writer.state.removed_end
     }
 
     /// Takes the next `count` salts, drawing many at once from the operating system.
