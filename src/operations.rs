@@ -42,6 +42,7 @@ pub mod log_key;
 mod page;
 pub mod refusal;
 mod search;
+pub mod segments;
 pub mod start;
 mod subjects;
 pub mod tail_entries;

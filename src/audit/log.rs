@@ -23,6 +23,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -37,7 +38,7 @@ use super::{
     checkpoint::{self, Checkpoint},
     history::{Bounds, NoProof},
     merkle::verify,
-    note::SignerKey,
+    note::{SignerKey, VerifierKey},
     record::Record,
     release::{Receipt, Released, Unreleased},
     tiles::edge::Edge,
@@ -45,6 +46,7 @@ use super::{
 use crate::{
     clock::Clock,
     entropy::Entropy,
+    proto::stored::LogHead,
     store::{self, Effect, ReadPoint, Rests, Slot, Store},
 };
 
@@ -122,6 +124,21 @@ pub struct Published {
     pub checkpoint: Arc<str>,
     /// The tree over them.
     pub edge: Edge,
+    /// The length of all entries that are in no sealed segment.
+    pub unsealed_bytes: u64,
+    /// Blocks and tiles of entries before this index are removed from the store.
+    pub removed_end: u64,
+}
+
+impl Published {
+    fn new(state: &LogHead, checkpoint: &str, edge: &Edge) -> Self {
+        Self {
+            checkpoint: checkpoint.into(),
+            edge: edge.clone(),
+            unsealed_bytes: state.entry_bytes.saturating_sub(state.sealed_entry_bytes),
+            removed_end: state.removed_end,
+        }
+    }
 }
 
 /// Signs the tree of a log.
@@ -175,7 +192,7 @@ impl Log {
             policy_version: AtomicU64::new(state.policy_version),
             opened_with_policy_hash: state.policy_hash.clone(),
             bounds: history.bounds().clone(),
-            published: ArcSwap::from_pointee(Published { checkpoint: checkpoint.into(), edge: edge.clone() }),
+            published: ArcSwap::from_pointee(Published::new(state, &checkpoint, edge)),
             grown: watch::Sender::new(head.entries),
             signer: ArcSwap::new(options.signer.clone()),
             failed: watch::Sender::new(false),
@@ -260,6 +277,16 @@ impl Log {
     /// The wall clock, in whole seconds since 1970: it may run back.
     pub fn wall_secs(&self) -> u64 {
         self.clock.wall_secs()
+    }
+
+    /// The key that signs the log now.
+    pub fn verifier(&self) -> VerifierKey {
+        self.shared.signer.load().verifier().clone()
+    }
+
+    /// Time since some moment before the start, which does not step.
+    pub fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
     }
 
     /// [`Self::now_micros`] in whole seconds.

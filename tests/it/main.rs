@@ -15,6 +15,7 @@ mod command;
 mod dev;
 mod hostile;
 mod log;
+mod segments;
 mod server;
 mod service;
 mod store;

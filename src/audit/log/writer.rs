@@ -212,8 +212,8 @@ impl Writer {
         self.shared.policy_version.store(self.state.policy_version, Ordering::Release);
         // Before the blocks of what is sealed are removed by a later group.
         self.shared.bounds.move_to(self.state.sealed_end, self.state.retained_from);
-        let checkpoint = Arc::from(self.state.checkpoint.as_str());
-        self.shared.published.store(Arc::new(Published { checkpoint, edge: self.edge.clone() }));
+        let published = Published::new(&self.state, &self.state.checkpoint, &self.edge);
+        self.shared.published.store(Arc::new(published));
         // Last: who sees these entries as durable must see all that they changed.
         self.shared.entries.store(self.head.entries, Ordering::Release);
         self.shared.grown.send_replace(self.head.entries);
