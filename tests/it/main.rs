@@ -11,6 +11,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod archive;
 mod command;
 mod dev;
 mod hostile;
