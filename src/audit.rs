@@ -8,6 +8,7 @@
 //! * [`log`] – the writer: preconditions, group commit, one durable batch, then the answers
 //! * [`tally`] – refusals, counted instead of recorded one by one when they come in floods
 //! * [`reader`] – reads entries back and checks their hashes
+//! * [`index`] – which entries say what, derived from the log
 //! * [`block`], [`entry`] – how entries lie in the store, and their RFC 6962 leaf hashes
 //!
 //! The log holds no subject id, no value and no key. It names a subject by its alias only.
@@ -15,6 +16,7 @@
 pub mod block;
 pub mod checkpoint;
 pub mod entry;
+pub mod index;
 pub mod log;
 pub mod merkle;
 pub mod note;
