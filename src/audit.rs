@@ -9,6 +9,7 @@
 //! * [`tally`] – refusals, counted instead of recorded one by one when they come in floods
 //! * [`history`], [`reader`] – reads entries back, checks their hashes, and makes proofs
 //! * [`archive`] – sealed segments, as a static log in a directory
+//! * [`index`] – which entries say what, derived from the log
 //! * [`block`], [`entry`] – how entries lie in the store, and their RFC 6962 leaf hashes
 //! * [`merkle`], [`tiles`] – the tree over the leaf hashes, RFC 6962 and C2SP tlog-tiles
 //! * [`note`], [`checkpoint`], [`proof`] – what the log signs, and proofs that stand alone
@@ -20,6 +21,7 @@ pub mod block;
 pub mod checkpoint;
 pub mod entry;
 pub mod history;
+pub mod index;
 pub mod keys;
 pub mod log;
 pub mod merkle;
