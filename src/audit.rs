@@ -8,10 +8,12 @@
 //! * [`log`] – the writer: preconditions, group commit, one durable batch, then the answers
 //! * [`tally`] – refusals, counted instead of recorded one by one when they come in floods
 //! * [`reader`] – reads entries back and checks their hashes
+//! * [`anchor`] – the newest checkpoint, kept apart from the store: an older store put back does not fit it
 //! * [`block`], [`entry`] – how entries lie in the store, and their RFC 6962 leaf hashes
 //!
 //! The log holds no subject id, no value and no key. It names a subject by its alias only.
 
+pub mod anchor;
 pub mod block;
 pub mod checkpoint;
 pub mod entry;
