@@ -10,12 +10,14 @@
 //! * [`history`], [`reader`] – reads entries back, checks their hashes, and makes proofs
 //! * [`archive`] – sealed segments, as a static log in a directory
 //! * [`index`] – which entries say what, derived from the log
+//! * [`anchor`] – the newest checkpoint, kept apart from the store: an older store put back does not fit it
 //! * [`block`], [`entry`] – how entries lie in the store, and their RFC 6962 leaf hashes
 //! * [`merkle`], [`tiles`] – the tree over the leaf hashes, RFC 6962 and C2SP tlog-tiles
 //! * [`note`], [`checkpoint`], [`proof`] – what the log signs, and proofs that stand alone
 //!
 //! The log holds no subject id, no value and no key. It names a subject by its alias only.
 
+pub mod anchor;
 pub mod archive;
 pub mod block;
 pub mod checkpoint;

@@ -23,7 +23,7 @@ mod sections;
 mod value;
 
 pub use limits::{Keys, Limits};
-pub use sections::{ClientCa, Log, Policy, Root, RootKind, Server, Store, TenantEntry, Tls, TrustDomainEntry};
+pub use sections::{Anchor, ClientCa, Log, Policy, Root, RootKind, Server, Store, TenantEntry, Tls, TrustDomainEntry};
 
 /// All of `privet.toml`. Relative paths are taken from the directory that the file lies in.
 #[derive(Clone, Debug, Deserialize)]
@@ -53,7 +53,7 @@ pub struct Config {
     pub root: Root,
     /// `[policy]`: the first policy.
     pub policy: Policy,
-    /// `[log]`: the audit log's name.
+    /// `[log]`: the audit log's name, key, anchor and retention.
     pub log: Log,
     /// `[limits]`: how much of anything at once.
     #[serde(default)]
@@ -99,9 +99,11 @@ impl Config {
         for path in config.paths() {
             *path = dir.join(&*path);
         }
-        config.check_root(text).map_err(|at| {
-            invalid(at, "root.dir".to_owned(), "must not lie in store.dir, nor store.dir in it".to_owned())
-        })?;
+        if let Err(section) = config.check_apart() {
+            let at = place::find_key(text, section, "dir", 0);
+            let rule = "must not lie in store.dir, nor store.dir in it".to_owned();
+            return Err(invalid(at, format!("{section}.dir"), rule));
+        }
         Ok(config)
     }
 
@@ -110,25 +112,36 @@ impl Config {
         self.trust_domain.iter().map(|domain| (domain.name.clone(), domain.tenants.iter().cloned().collect())).collect()
     }
 
-    /// A root key in the store's directory would be in every copy of the store.
-    fn check_root(&self, text: &str) -> Result<(), std::ops::Range<usize>> {
+    /// A root key in the store's directory would be in every copy of the store, and so would an anchor. Gives the section of
+    /// the directory that is.
+    fn check_apart(&self) -> Result<(), &'static str> {
         // What is not there yet will be made in a directory that is.
         let real = |path: &Path| {
             let parent = || Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
             path.canonicalize().ok().or_else(parent).unwrap_or(path.into())
         };
-        let (root, store) = (real(&self.root.dir), real(&self.store.dir));
-        if root.starts_with(&store) || store.starts_with(&root) {
-            Err(place::find_key(text, "root", "dir", 0))
-        } else {
-            Ok(())
+        let store = real(&self.store.dir);
+        let together = |dir: &Path| real(dir).starts_with(&store) || store.starts_with(real(dir));
+        if together(&self.root.dir) {
+            return Err("root");
         }
+        if self.log.anchor.as_ref().is_some_and(|anchor| together(&anchor.dir)) {
+            return Err("log.anchor");
+        }
+        Ok(())
     }
 
     fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        let fixed =
-            [&mut self.tls.cert, &mut self.tls.key, &mut self.store.dir, &mut self.root.dir, &mut self.policy.dir];
-        fixed.into_iter().chain(self.tls.client_ca.iter_mut().map(|ca| &mut ca.file))
+        let fixed = [
+            &mut self.tls.cert,
+            &mut self.tls.key,
+            &mut self.store.dir,
+            &mut self.root.dir,
+            &mut self.policy.dir,
+            &mut self.log.key,
+        ];
+        let cas = self.tls.client_ca.iter_mut().map(|ca| &mut ca.file);
+        fixed.into_iter().chain(cas).chain(self.log.anchor.iter_mut().map(|anchor| &mut anchor.dir))
     }
 
     /// What no single value can break.
@@ -141,6 +154,9 @@ impl Config {
         }
         if limits.message_bytes_max as u64 > limits.bytes_in_flight_max {
             return Err(Problem::new("limits", "bytes_in_flight_max", "must not be less than message_bytes_max"));
+        }
+        if self.log.danger_no_anchor && self.log.anchor.is_some() {
+            return Err(Problem::new("log", "danger_no_anchor", "must not be set beside [log.anchor]"));
         }
         if self.server.metrics_listen.is_some_and(|address| !address.ip().is_loopback()) {
             return Err(Problem::new("server", "metrics_listen", "must be a loopback address"));

@@ -16,6 +16,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`id`], [`secret`], [`clock`], [`entropy`] | names that have passed their rules; secrets as types; time and randomness, handed in |
+//! | [`private`] | files that are this user's alone |
 //! | [`catalogue`], [`policy`] | which data there is, and who may do what to it: casbin in immutable snapshots |
 //! | [`envelope`] | the field format: bytes and keys in, bytes out |
 //! | [`keyring`] | root → bucket → subject keys, found, made and cached |
@@ -42,6 +43,7 @@ pub mod identity;
 pub mod keyring;
 pub mod operations;
 pub mod policy;
+pub mod private;
 pub mod proto;
 pub mod secret;
 pub mod server;

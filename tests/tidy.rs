@@ -9,7 +9,7 @@ use std::{
 
 /// Top-level modules from the ground up. A file may import modules of lower layers and of its own module; nothing else.
 const LAYERS: [&[&str]; 12] = [
-    &["proto", "id", "clock", "entropy"],
+    &["proto", "id", "clock", "entropy", "private"],
     &["secret"],
     // The Store port; its backends are a layer of their own.
     &["store"],

@@ -144,17 +144,23 @@ mod tests {
             .filter_map(|line| line.split_once(" = ").map(|(key, _)| key))
             .collect();
         // Each line of a struct's indented Debug form begins with the name of its field.
-        let parts = [format!("{:#?}", all.limits), format!("{:#?}", all.server), format!("{:#?}", all.tls)];
+        let parts = [
+            format!("{:#?}", all.limits),
+            format!("{:#?}", all.server),
+            format!("{:#?}", all.tls),
+            format!("{:#?}", all.log),
+        ];
         let fields = parts.iter().flat_map(|part| part.lines()).filter_map(|line| {
             let name = line.strip_prefix("    ").filter(|line| !line.starts_with(' '))?;
             name.split_once(": ").map(|(name, _)| name)
         });
         let mut found = 0;
-        for field in fields.filter(|field| *field != "client_ca") {
+        for field in fields.filter(|field| !["client_ca", "anchor"].contains(field)) {
             assert!(keys.contains(&field), "{field} is not explained");
             found += 1;
         }
-        assert!(found >= 19, "{found}");
+        assert!(found >= 26, "{found}");
+        assert!(text.contains("# [log.anchor]\n# Its directory") && keys.contains(&"dir"));
         for key in ["region", "reflection", "cache_subjects", "cache_ttl_secs", "subject_key_max_age_days"] {
             assert!(keys.contains(&key), "{key} is not explained");
         }

@@ -129,4 +129,46 @@ pub struct Log {
     /// The log's unique name, a URL without its scheme: `[A-Za-z0-9._/-]{1,128}`. It is signed into every checkpoint.
     #[serde(deserialize_with = "value::origin")]
     pub origin: String,
+    /// The file of the first key that signs checkpoints, wrapped by the root key. Default `log-key`.
+    #[serde(default = "log_key")]
+    pub key: PathBuf,
+    /// Bytes of entries after which a segment of the log is sealed, 16 MiB to 16 GiB. Default 1 GiB.
+    #[serde(default = "gibibyte", deserialize_with = "value::number::<_, _, 16_777_216, 17_179_869_184>")]
+    pub segment_bytes_max: u64,
+    /// Days after which a segment is sealed even if it is smaller, 1 to 3,650. Default 30.
+    #[serde(default = "days::<30>", deserialize_with = "value::days::<_, 1, 3_650>")]
+    pub segment_age_max_days: Duration,
+    /// Days that entries are kept, 1 to 36,500; a sealed segment is deleted once all of its entries are older. Default 400.
+    #[serde(default = "days::<400>", deserialize_with = "value::days::<_, 1, 36_500>")]
+    pub retention_days: Duration,
+    /// Serves without an anchor: nothing notices if an older copy of the store is put back. Default false.
+    #[serde(default)]
+    pub danger_no_anchor: bool,
+    /// Accepts an anchor on the store's device, where one older copy puts back both. Default false.
+    #[serde(default)]
+    pub danger_anchor_on_same_device: bool,
+    /// `[log.anchor]`: where the newest checkpoint is kept, apart from the store. Required outside `privet dev`, unless
+    /// `danger_no_anchor` is set.
+    pub anchor: Option<Anchor>,
+}
+
+/// `[log.anchor]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Anchor {
+    /// Its directory, on another device than the store; made at the first start, the directory it lies in is not. Never inside
+    /// the store's directory.
+    pub dir: PathBuf,
+}
+
+fn log_key() -> PathBuf {
+    PathBuf::from("log-key")
+}
+
+fn gibibyte() -> u64 {
+    1 << 30
+}
+
+fn days<const DAYS: u64>() -> Duration {
+    Duration::from_secs(DAYS * 86_400)
 }

@@ -50,6 +50,10 @@ fn a_minimal_file_gets_the_documented_defaults() {
     assert_eq!(limits.bytes_in_flight_max, 256 << 20);
     assert_eq!((limits.connection_age_secs.as_secs(), limits.connection_grace_secs.as_secs()), (600, 60));
     assert_eq!(config.keys.subject_key_age_max.as_secs(), 365 * 86_400);
+    let log = &config.log;
+    assert_eq!((log.segment_bytes_max, log.segment_age_max_days.as_secs()), (1 << 30, 30 * 86_400));
+    assert_eq!(log.retention_days.as_secs(), 400 * 86_400);
+    assert!(log.anchor.is_none() && !log.danger_no_anchor && !log.danger_anchor_on_same_device);
 }
 
 #[test]
@@ -61,6 +65,11 @@ fn relative_paths_are_taken_from_the_file_and_absolute_ones_kept() {
     assert_eq!(config.store.dir, Path::new("/etc/acme/data"));
     assert_eq!(config.root.dir, Path::new("/etc/acme/root"));
     assert_eq!(config.policy.dir, Path::new("/etc/acme/policies"));
+    assert_eq!(config.log.key, Path::new("/etc/acme/log-key"));
+    let with = |lines: &str| parse(&format!("{MINIMAL}{lines}")).unwrap().log;
+    assert_eq!(with("key = \"keys/1\"\n").key, Path::new("/etc/acme/keys/1"));
+    assert_eq!(with("[log.anchor]\ndir = \"anchor\"\n").anchor.unwrap().dir, Path::new("/etc/acme/anchor"));
+    assert_eq!(with("[log.anchor]\ndir = \"/mnt/a\"\n").anchor.unwrap().dir, Path::new("/mnt/a"));
 }
 
 #[test]
@@ -74,6 +83,8 @@ fn an_unknown_key_is_named_with_its_place() {
         ("[store]", "[limits]\nx = 1\n[store]"),
         ("[store]", "[keys]\nx = 1\n[store]"),
         ("[store]", "[x]\n[store]"),
+        ("[log]", "[log]\nx = 1"),
+        ("[log]", "[log.anchor]\ndir = \"a\"\nx = 1\n[log]"),
     ] {
         assert!(refusal(line, instead).contains("unknown field `x`"), "{instead}");
     }
@@ -106,6 +117,22 @@ fn limits_are_accepted_up_to_their_bounds_and_no_further() {
         }
     }
     assert!(with("fields_max = -1").is_err() && with("fields_max = 1.5").is_err());
+}
+
+#[test]
+fn segments_and_retention_are_accepted_up_to_their_bounds_and_no_further() {
+    let with = |line: &str| parse(&format!("{MINIMAL}{line}\n"));
+    for (key, min, max) in [
+        ("segment_bytes_max", 16 << 20, 16_u64 << 30),
+        ("segment_age_max_days", 1, 3_650),
+        ("retention_days", 1, 36_500),
+    ] {
+        assert!(with(&format!("{key} = {min}")).is_ok() && with(&format!("{key} = {max}")).is_ok(), "{key}");
+        for bad in [min - 1, max + 1] {
+            let message = with(&format!("{key} = {bad}")).unwrap_err();
+            assert!(message.ends_with(&format!("log.{key}: must be {min} to {max}")), "{message}");
+        }
+    }
 }
 
 #[test]
@@ -156,6 +183,25 @@ fn root_and_store_lie_apart_whatever_their_paths_look_like() {
     std::os::unix::fs::symlink(scratch.path().join("data/inner"), scratch.path().join("root")).unwrap();
     let refused = Config::parse(MINIMAL, &scratch.path().join("privet.toml")).unwrap_err().to_string();
     assert!(refused.contains("root.dir"), "{refused}");
+}
+
+#[test]
+fn an_anchor_and_the_store_lie_apart_even_for_development() {
+    for first in ["", "dev = true\n"] {
+        for dir in ["data", "data/anchor", "./data/anchor", "."] {
+            let refused = parse(&format!("{first}{MINIMAL}[log.anchor]\ndir = {dir:?}\n")).unwrap_err();
+            assert!(refused.contains(":1: log.anchor.dir: must not lie in store.dir"), "{dir}: {refused}");
+        }
+        assert!(parse(&format!("{first}{MINIMAL}[log.anchor]\ndir = \"data-anchor\"\n")).is_ok());
+    }
+}
+
+#[test]
+fn an_anchor_without_a_directory_or_beside_the_wish_for_none_is_refused() {
+    assert!(parse(&format!("{MINIMAL}[log.anchor]\n")).unwrap_err().contains("log.anchor: missing field `dir`"));
+    let both = parse(&format!("{MINIMAL}danger_no_anchor = true\n[log.anchor]\ndir = \"a\"\n")).unwrap_err();
+    let line = MINIMAL.lines().count() + 1;
+    assert!(both.contains(&format!(":{line}:1: log.danger_no_anchor: must not be set beside [log.anchor]")), "{both}");
 }
 
 #[test]

@@ -11,6 +11,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod anchor;
 mod archive;
 mod command;
 mod dev;

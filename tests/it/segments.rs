@@ -36,7 +36,8 @@ async fn open(dir: &Path, clock: Arc<TestClock>) -> Bench {
     let store: Arc<dyn Store> = Arc::new(SledStore::open(&dir.join("store")).unwrap());
     let signer = Arc::new(SignerKey::new(ORIGIN, &Key::new([7; 32])).unwrap());
     let options = Options { origin: ORIGIN.into(), signer, log_key: 1, archive: Some(dir.join("archive")) };
-    let (log, ending) = Log::open(store.clone(), clock.clone(), Arc::new(SystemEntropy::open()), options).await.unwrap();
+    let (log, ending) =
+        Log::open(store.clone(), clock.clone(), Arc::new(SystemEntropy::open()), options).await.unwrap();
     let rules = Rules { bytes_max: 200_000, age_max: 30 * DAY, retention: 400 * DAY };
     let segments = Segments::new(log.clone(), store.clone(), rules).unwrap();
     segments.resume().await.unwrap();

@@ -11,18 +11,18 @@ use std::{
     fmt,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
-use rustix::fs::{Mode, OFlags};
 use zeroize::Zeroizing;
 
 use super::{Destruction, Error, Generation, RootProvider, ToWrap};
 use crate::{
     entropy::Entropy,
     keyring::aead::{self, NONCE_BYTES},
+    private,
     secret::Key,
 };
 
@@ -134,50 +134,18 @@ fn generations(dir: &Path) -> Result<Vec<Generation>, Error> {
     Ok(found)
 }
 
-/// Who may put files into the directory may put a root key there.
 fn check_dir(dir: &Path) -> Result<(), Error> {
-    let meta = fs::metadata(dir).map_err(io_error("inspect", dir))?;
-    if !meta.is_dir() {
-        return Err(refused(dir, "it is not a directory"));
-    }
-    if meta.uid() != rustix::process::geteuid().as_raw() {
-        return Err(refused(dir, "the directory belongs to another user"));
-    }
-    if meta.mode() & 0o022 != 0 {
-        return Err(refused(dir, "group or others may write to the directory; chmod it to 0700"));
-    }
-    Ok(())
+    private::check_dir(dir).map_err(private_error(dir))
 }
 
 fn read(path: &Path) -> Result<Key, Error> {
-    // NONBLOCK so that a named pipe can't hold the start up; the checks are made on the open file, not on its name.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let mut file = match rustix::fs::open(path, flags, Mode::empty()) {
-        Ok(fd) => File::from(fd),
-        Err(rustix::io::Errno::LOOP) => return Err(refused(path, "it is a symbolic link")),
-        Err(source) => return Err(io_error("open", path)(source.into())),
-    };
-    check_file(path, &file)?;
+    let mut file = private::open(path).map_err(private_error(path))?;
+    if file.metadata().map_err(io_error("inspect", path))?.len() != 32 {
+        return Err(refused(path, "it is not 32 bytes long"));
+    }
     let mut bytes = Zeroizing::new([0; 32]);
     file.read_exact(&mut *bytes).map_err(io_error("read", path))?;
     Ok(Key::new(*bytes))
-}
-
-fn check_file(path: &Path, file: &File) -> Result<(), Error> {
-    let meta = file.metadata().map_err(io_error("inspect", path))?;
-    if !meta.is_file() {
-        return Err(refused(path, "it is not a regular file"));
-    }
-    if meta.uid() != rustix::process::geteuid().as_raw() {
-        return Err(refused(path, "it belongs to another user"));
-    }
-    if meta.mode() & 0o077 != 0 {
-        return Err(refused(path, "group or others have access to it; chmod it to 0600"));
-    }
-    if meta.len() != 32 {
-        return Err(refused(path, "it is not 32 bytes long"));
-    }
-    Ok(())
 }
 
 /// Refuses to touch a file that is there.
@@ -212,13 +180,20 @@ fn refused(path: &Path, why: &'static str) -> Error {
     Error::Refused { path: path.into(), why }
 }
 
+fn private_error(path: &Path) -> impl FnOnce(private::Error) -> Error {
+    move |error| match error {
+        private::Error::Refused(why) => refused(path, why),
+        private::Error::Io { doing, source } => io_error(doing, path)(source),
+    }
+}
+
 fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Io { doing, path: path.into(), source }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     use super::*;
     use crate::entropy::SystemEntropy;
@@ -302,8 +277,14 @@ mod tests {
         assert_eq!(why(FileRoot::open(dir.path(), entropy())), "it is a symbolic link");
         fs::remove_file(&second).unwrap();
 
-        rustix::fs::mknodat(rustix::fs::CWD, &second, rustix::fs::FileType::Fifo, Mode::from_raw_mode(0o600), 0)
-            .unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &second,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
         assert_eq!(why(FileRoot::open(dir.path(), entropy())), "it is not a regular file");
         fs::remove_file(&second).unwrap();
 
