@@ -30,6 +30,7 @@ mod files;
 mod index;
 mod input;
 mod options;
+mod output;
 mod table;
 
 use failure::{Exit, Failure};
