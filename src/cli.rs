@@ -31,7 +31,9 @@ mod index;
 mod input;
 mod options;
 mod output;
+mod receipts;
 mod table;
+mod verifier;
 
 use failure::{Exit, Failure};
 use terminal::Terminal;
