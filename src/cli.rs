@@ -30,7 +30,10 @@ mod files;
 mod index;
 mod input;
 mod options;
+mod output;
+mod receipts;
 mod table;
+mod verifier;
 
 use failure::{Exit, Failure};
 use terminal::Terminal;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     failure::Failure,
     table::number,
-    terminal::{Terminal, printable_lines},
+    terminal::{Terminal, printable_json, printable_lines},
 };
 use crate::proto::v1::Receipt;
 
@@ -26,7 +26,7 @@ pub fn put(bytes: &[u8]) -> Result<(), Failure> {
 /// # Errors
 /// As for [`put`].
 pub fn put_json(value: &Value) -> Result<(), Failure> {
-    put(format!("{value}\n").as_bytes())
+    put(format!("{}\n", printable_json(value)).as_bytes())
 }
 
 /// Writes an opened value: byte for byte into a pipe, and made harmless on a terminal.

@@ -18,6 +18,7 @@ use super::{
     failure::{Exit, Failure},
     input::is_stdin,
     options::{Connection, Header},
+    output::{self, Output},
     table::{number, plural},
     terminal::Terminal,
 };
@@ -37,7 +38,7 @@ mod wire;
 pub use map::Mapping;
 use relay::Totals;
 use report::Report;
-use sink::Output;
+use sink::Sink;
 use source::Source;
 use wire::Wire;
 
@@ -90,7 +91,7 @@ pub async fn run(
     job: Job,
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
-    sink::check(&job.out, job.force)?;
+    output::check(&job.out, job.force).map_err(|exists| exists.hint("--force replaces it"))?;
     let source = Source::open(&job, work)?;
     let wire = Wire::new(connection.open().await?, header, work);
     let clock = SystemClock::start();
@@ -118,7 +119,7 @@ async fn work_through(source: Source, wire: &Wire, job: &Job, report: &mut Repor
     let (pending, incoming) = mpsc::channel(IN_FLIGHT_MAX);
     let (settled, rows) = mpsc::channel(IN_FLIGHT_MAX);
     // Each stage ends when the one before it has, or when the one after it is gone.
-    let sink = output.writer()?;
+    let sink = Sink::open(&output)?;
     let (progress, sunk) = (report.progress(), Arc::clone(&columns));
     let sink = task::spawn_blocking(move || sink.run(&header, &sunk, rows, &progress));
     let source = task::spawn_blocking(move || source.run(&pending, &messages));

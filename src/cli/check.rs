@@ -7,6 +7,7 @@ use super::{
     answer::{misfit, put, put_json, receipts, tell},
     failure::{Exit, Failure},
     options::Connection,
+    receipts::VerifyReceipt,
     table,
     terminal::Terminal,
 };
@@ -41,6 +42,8 @@ pub struct Check {
     #[arg(long, value_name = "ID", value_parser = Reference::parse, default_value = "", hide_default_value = true)]
     request_id: Reference,
     #[command(flatten)]
+    verify: VerifyReceipt,
+    #[command(flatten)]
     connection: Connection,
 }
 
@@ -64,7 +67,9 @@ impl Check {
             request_id: self.request_id.to_string(),
             reference: self.reference.to_string(),
         };
-        let response = self.connection.open().await?.authorization().check(request).await?.into_inner();
+        let clients = self.connection.open().await?;
+        let response = clients.authorization().check(request).await?.into_inner();
+        let held = self.verify.hold(&clients, &self.tenant, &response.receipts).await?;
         if response.results.len() != items.len() {
             return Err(misfit());
         }
@@ -72,7 +77,8 @@ impl Check {
             put_json(&machine(&items, &response))?;
         } else {
             put(human(&items, &response, terminal).as_bytes())?;
-            tell(&format!("decided by policy version {}", response.policy_version), &response.receipts, terminal);
+            let what = format!("decided by policy version {}", response.policy_version);
+            tell(&held.with(what), &response.receipts, terminal);
         }
         Ok(if response.results.iter().all(allowed) { Exit::Ok } else { Exit::Refused })
     }

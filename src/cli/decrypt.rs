@@ -10,6 +10,7 @@ use super::{
     fields::{Fields, One, Plan},
     input::{Value, name},
     options::{Connection, Header},
+    receipts::VerifyReceipt,
     terminal::Terminal,
 };
 use crate::{
@@ -33,6 +34,8 @@ pub struct Decrypt {
     #[command(flatten)]
     header: Header,
     #[command(flatten)]
+    verify: VerifyReceipt,
+    #[command(flatten)]
     connection: Connection,
 }
 
@@ -43,6 +46,8 @@ pub struct Mask {
     fields: Fields,
     #[command(flatten)]
     header: Header,
+    #[command(flatten)]
+    verify: VerifyReceipt,
     #[command(flatten)]
     connection: Connection,
 }
@@ -71,10 +76,13 @@ impl From<Form> for v1::Form {
 impl Decrypt {
     /// Does it.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
-        let Self { connection, header, fields, form } = self;
+        let Self { connection, header, verify, fields, form } = self;
         match fields.plan()? {
-            Plan::One(one) => open(connection, header, one, form, terminal).await,
-            Plan::Many(job) => bulk::run(connection, header, Work::Open(form.into()), job, terminal).await,
+            Plan::One(one) => open(connection, header, &verify, one, form, terminal).await,
+            Plan::Many(job) => {
+                verify.refuse_bulk()?;
+                bulk::run(connection, header, Work::Open(form.into()), job, terminal).await
+            }
         }
     }
 }
@@ -82,14 +90,15 @@ impl Decrypt {
 impl Mask {
     /// Does it.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
-        let Self { connection, header, fields } = self;
-        Decrypt { connection, header, fields, form: Form::Masked }.run(terminal).await
+        let Self { connection, header, verify, fields } = self;
+        Decrypt { connection, header, verify, fields, form: Form::Masked }.run(terminal).await
     }
 }
 
 async fn open(
     connection: Connection,
     header: Header,
+    verify: &VerifyReceipt,
     one: One,
     form: Form,
     terminal: &Terminal,
@@ -111,7 +120,9 @@ async fn open(
         reference: header.reference.to_string(),
         actor: header.actor(),
     };
-    let response = connection.open().await?.encryption().decrypt(request).await?.into_inner();
+    let clients = connection.open().await?;
+    let response = clients.encryption().decrypt(request).await?.into_inner();
+    let held = verify.hold(&clients, &header.tenant, &response.receipts).await?;
     let field = response.fields.into_iter().next().and_then(|field| field.result).ok_or_else(misfit)?;
     let (what, key, json, shown) = match &field {
         Opened::Plaintext(value) => {
@@ -125,7 +136,7 @@ async fn open(
         put_json(&json!({ key: json, "receipts": receipts(&response.receipts) }))?;
     } else {
         put_value(shown, terminal)?;
-        tell(&format!("{what} {}", one.class), &response.receipts, terminal);
+        tell(&held.with(format!("{what} {}", one.class)), &response.receipts, terminal);
     }
     Ok(Exit::Ok)
 }

@@ -10,6 +10,7 @@ use super::{
     fields::{Fields, One, Plan},
     input::Value,
     options::{Connection, Header},
+    receipts::VerifyReceipt,
     terminal::Terminal,
 };
 use crate::{
@@ -33,16 +34,21 @@ pub struct Encrypt {
     #[command(flatten)]
     header: Header,
     #[command(flatten)]
+    verify: VerifyReceipt,
+    #[command(flatten)]
     connection: Connection,
 }
 
 impl Encrypt {
     /// Does it.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
-        let Self { connection, header, fields, index } = self;
+        let Self { connection, header, verify, fields, index } = self;
         match fields.plan()? {
-            Plan::One(one) => seal(connection, header, one, index, terminal).await,
-            Plan::Many(job) => bulk::run(connection, header, Work::Seal, job, terminal).await,
+            Plan::One(one) => seal(connection, header, &verify, one, index, terminal).await,
+            Plan::Many(job) => {
+                verify.refuse_bulk()?;
+                bulk::run(connection, header, Work::Seal, job, terminal).await
+            }
         }
     }
 }
@@ -50,6 +56,7 @@ impl Encrypt {
 async fn seal(
     connection: Connection,
     header: Header,
+    verify: &VerifyReceipt,
     one: One,
     index: bool,
     terminal: &Terminal,
@@ -69,7 +76,9 @@ async fn seal(
         reference: header.reference.to_string(),
         actor: header.actor(),
     };
-    let response = connection.open().await?.encryption().encrypt(request).await?.into_inner();
+    let clients = connection.open().await?;
+    let response = clients.encryption().encrypt(request).await?.into_inner();
+    let held = verify.hold(&clients, &header.tenant, &response.receipts).await?;
     let field = response.fields.into_iter().next().ok_or_else(misfit)?;
     let ciphertext = match field.result.ok_or_else(misfit)? {
         Sealed::Ciphertext(ciphertext) => to_text(&ciphertext),
@@ -90,7 +99,7 @@ async fn seal(
             put(format!("{blind}\n").as_bytes())?;
         }
         let what = format!("sealed {} under key {key_id} (version {})", one.class, field.key_version);
-        tell(&what, &response.receipts, terminal);
+        tell(&held.with(what), &response.receipts, terminal);
     }
     Ok(Exit::Ok)
 }

@@ -10,6 +10,7 @@ use super::{
     failure::{Exit, Failure},
     input::Value,
     options::{Connection, Header},
+    receipts::VerifyReceipt,
     terminal::Terminal,
 };
 use crate::{
@@ -32,13 +33,15 @@ pub struct Index {
     #[command(flatten)]
     header: Header,
     #[command(flatten)]
+    verify: VerifyReceipt,
+    #[command(flatten)]
     connection: Connection,
 }
 
 impl Index {
     /// Does it.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
-        let Self { connection, header, class, input } = self;
+        let Self { connection, header, verify, class, input } = self;
         let value = Value::read(input.as_deref(), terminal)?.into_bytes();
         let request = ComputeIndexRequest {
             tenant: header.tenant.to_string(),
@@ -48,7 +51,9 @@ impl Index {
             reference: header.reference.to_string(),
             actor: header.actor(),
         };
-        let response = connection.open().await?.encryption().compute_index(request).await?.into_inner();
+        let clients = connection.open().await?;
+        let response = clients.encryption().compute_index(request).await?.into_inner();
+        let held = verify.hold(&clients, &header.tenant, &response.receipts).await?;
         let index = match response.values.into_iter().next().and_then(|value| value.result).ok_or_else(misfit)? {
             Indexed::Index(index) => hex::encode(index),
             Indexed::Error(error) => return Err(error.into()),
@@ -57,7 +62,7 @@ impl Index {
             put_json(&json!({ "index": index, "receipts": receipts(&response.receipts) }))?;
         } else {
             put(format!("{index}\n").as_bytes())?;
-            tell(&format!("indexed a value of {class}"), &response.receipts, terminal);
+            tell(&held.with(format!("indexed a value of {class}")), &response.receipts, terminal);
         }
         Ok(Exit::Ok)
     }

@@ -11,7 +11,7 @@ use super::{
 use crate::id::{Principal, Purpose, Reference, Tenant};
 
 /// Which server, and as whom.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Connection")]
 pub struct Connection {
     /// Directory with cert.pem and key.pem: who you are

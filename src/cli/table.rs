@@ -8,8 +8,7 @@ use super::terminal::{Terminal, printable};
 /// An empty table under these headings, for standard output.
 pub fn table<const N: usize>(headings: [&str; N], terminal: &Terminal) -> Table {
     let mut table = Table::new();
-    let width = table.width().filter(|width| *width > 0).unwrap_or(WIDTH).clamp(WIDTH_MIN, WIDTH_MAX);
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width());
     if terminal.colour_stdout() {
         table.enforce_styling()
     } else {
@@ -20,6 +19,11 @@ pub fn table<const N: usize>(headings: [&str; N], terminal: &Terminal) -> Table 
         column.set_padding((0, if at + 1 < N { 2 } else { 0 }));
     }
     table
+}
+
+/// How many columns standard output has: the terminal's within reason, and 100 without one.
+pub fn width() -> u16 {
+    Table::new().width().filter(|width| *width > 0).unwrap_or(WIDTH).clamp(WIDTH_MIN, WIDTH_MAX)
 }
 
 /// A cell of text from elsewhere.
@@ -72,7 +76,8 @@ pub fn short_time(time: &prost_types::Timestamp) -> String {
         .unwrap_or_default()
 }
 
-fn utc(time: &prost_types::Timestamp) -> Option<OffsetDateTime> {
+/// A time in UTC, if there is such a one.
+pub fn utc(time: &prost_types::Timestamp) -> Option<OffsetDateTime> {
     let nanos = i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos);
     OffsetDateTime::from_unix_timestamp_nanos(nanos).ok()
 }

@@ -77,6 +77,23 @@ pub fn printable_lines(text: &str) -> String {
         .collect()
 }
 
+/// JSON whose strings hold none of those characters as they are; it says the same.
+pub fn printable_json(json: &serde_json::Value) -> String {
+    let text = json.to_string();
+    if !text.contains(unprintable) {
+        return text;
+    }
+    let mut units = [0; 2];
+    text.chars().fold(String::with_capacity(text.len()), |mut spelled, c| {
+        if unprintable(c) {
+            c.encode_utf16(&mut units).iter().for_each(|unit| spelled.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            spelled.push(c);
+        }
+        spelled
+    })
+}
+
 /// Control characters, and those that reorder what surrounds them (CVE-2021-42574).
 fn unprintable(c: char) -> bool {
     c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
@@ -92,6 +109,14 @@ mod tests {
             assert!(matches!(printable(same), Cow::Borrowed(text) if text == same), "{same}");
         }
         assert_eq!(printable("a\x1b[2Jb\r\n\u{9b}c\u{202e}d"), "a\\u{1b}[2Jb\\u{d}\\u{a}\\u{9b}c\\u{202e}d");
+    }
+
+    #[test]
+    fn json_says_the_same_with_nothing_in_force() {
+        let json = serde_json::json!({"a\u{9b}": ["\u{202e}x\x1b\n", "Zoë"], "b": "\u{7f}\u{2028}"});
+        let text = printable_json(&json);
+        assert!(!text.contains(unprintable) && text.contains("Zoë"), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), json);
     }
 
     #[test]

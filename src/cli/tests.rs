@@ -67,10 +67,41 @@ fn ids_are_checked_before_anything_is_sent() {
     for touched in ["pii/account/email", "policy", "audit", "keys", "subjects", "tenants"] {
         assert!(parse(&format!("audit list --identity d --tenant acme --class {touched}")).is_ok(), "{touched}");
     }
+    assert!(parse("audit list --identity d --tenant acme --subject-from f --by hour --since 7d").is_ok());
+    for bad in ["--subject cust-1", "--by week", "--by hour --limit 3", "--by day --oldest-first"] {
+        assert!(parse(&format!("audit list --identity d --tenant acme {bad}")).is_err(), "{bad}");
+    }
     for bad in
         ["--since yesterday", "--operation seal", "--class log", "--verdict maybe", "--page-size 0", "--page-size 1001"]
     {
         assert!(parse(&format!("audit list --identity d --tenant acme {bad}")).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_proof_is_of_one_entry_and_a_key_is_one() {
+    let hash = "ab".repeat(32);
+    for good in [
+        "prove 7",
+        &format!("prove --leaf-hash {hash} --with-entry"),
+        "checkpoint --keys",
+        "tail --from 0",
+        "export --format cef --since 1d",
+    ] {
+        assert!(parse(&format!("audit {good} --identity d --tenant acme")).is_ok(), "{good}");
+    }
+    for bad in [
+        "prove",
+        "prove -1",
+        "prove 7 8",
+        "prove 7 --leaf-hash abab",
+        &format!("prove 7 --leaf-hash {hash}"),
+        "prove 7 --verifier-key nonsense",
+        "checkpoint --verifier-key @/nowhere/at/all",
+        "tail --since 1d",
+        "export --format csv",
+    ] {
+        assert!(parse(&format!("audit {bad} --identity d --tenant acme")).is_err(), "{bad}");
     }
 }
 
@@ -107,8 +138,8 @@ fn help_fits_in_100_columns() {
     root.build();
     let client =
         ["encrypt", "decrypt", "mask", "index", "check"].map(|name| root.find_subcommand(name).unwrap().clone());
-    let list = root.find_subcommand("audit").unwrap().find_subcommand("list").unwrap().clone();
-    for mut command in client.into_iter().chain([list, root]) {
+    let audit: Vec<_> = root.find_subcommand("audit").unwrap().get_subcommands().cloned().collect();
+    for mut command in client.into_iter().chain(audit).chain([root]) {
         let help = command.render_help().to_string();
         // Examples are there to be copied whole.
         let long = |line: &&str| {

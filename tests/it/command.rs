@@ -169,6 +169,26 @@ fn commands_compose_in_a_shell_and_exit_as_documented() {
         stdout(&listed).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(entries.len(), 3);
 
+    let rows = call("auditor", b"", &["audit", "list", "--by", "hour", "--json"]);
+    let rows: Vec<serde_json::Value> = stdout(&rows).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let sum = |what: &str| rows.iter().map(|row| row[what].as_u64().unwrap()).sum::<u64>();
+    assert!((24..=26).contains(&rows.len()) && sum("allow") > 300 && sum("deny") >= 4, "{rows:?}");
+    let ocsf = scratch.path().join("ocsf.jsonl");
+    let export = ["audit", "export", "--format", "ocsf", "--verdict", "deny", "--out", ocsf.to_str().unwrap()];
+    let exported = call("auditor", b"", &export);
+    assert_eq!((code(&exported), mode(&ocsf)), (0, 0o600), "{}", stderr(&exported));
+    let events = fs::read_to_string(&ocsf).unwrap();
+    assert!(events.lines().count() >= 4 && events.lines().all(|line| line.contains("\"status_id\":2")), "{events}");
+    assert_eq!(code(&call("auditor", b"", &export)), 2, "nothing is overwritten");
+    let some = call("auditor", b"", &["audit", "export", "--verdict", "deny"]);
+    assert!(code(&some) == 2 && stderr(&some).contains("no filters"), "{}", stderr(&some));
+
+    let strange = "elsewhere.example/log+80619d24+AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB";
+    let unproved = [&with("decrypt", "support-ticket")[..], &["--verify-receipt", strange]].concat();
+    let unproved = call("support-desk", &sealed.stdout, &unproved);
+    assert_eq!((code(&unproved), stdout(&unproved).as_str()), (1, ""), "{}", stderr(&unproved));
+    assert!(stderr(&unproved).contains("RECEIPT_NOT_PROVED"), "{}", stderr(&unproved));
+
     let table = scratch.path().join("in.csv");
     fs::write(&table, "id,email,note\nanna,anna@mail.example,\"a, b\"\nbert,,c\n").unwrap();
     let (sealed, back) = (scratch.path().join("sealed.csv"), scratch.path().join("back.csv"));
@@ -181,6 +201,9 @@ fn commands_compose_in_a_shell_and_exit_as_documented() {
     assert!(!fs::read_to_string(&sealed).unwrap().contains("anna@"));
     assert_eq!(code(&bulk("privacy-officer", "decrypt", "subject-request", &sealed, &back)), 0);
     assert_eq!(fs::read(&back).unwrap(), fs::read(&table).unwrap());
+    let with_csv = ["encrypt", "--csv", table.to_str().unwrap(), "--subject", "id", "--map", "email=pii/account/email"];
+    let with_csv = [&with_csv[..], &["--purpose", "signup", "--verify-receipt", strange]].concat();
+    assert_eq!(code(&call("signup-service", b"", &with_csv)), 2);
     let seal = ["encrypt", "--subject", "id", "--map", "email=pii/account/email", "--purpose", "signup", "--csv"];
     let piped = call("signup-service", b"", &[&seal[..], &[table.to_str().unwrap()]].concat());
     assert!(code(&piped) == 0 && stdout(&piped).starts_with("id,email,note\nanna,pv1_"), "{}", stderr(&piped));

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use comfy_table::ColumnConstraint::{self, Absolute, LowerBoundary};
 use comfy_table::Width::Fixed;
+use comfy_table::{Attribute, Color};
 use serde_json::{Value, json};
 
 use super::super::{
     table::{self, cell, number, rfc3339, short_time},
-    terminal::Terminal,
+    terminal::{Terminal, printable, printable_json},
 };
-use crate::proto::v1::{AuditEntry, AuditTarget, Operation, Outcome, Verdict};
+use crate::proto::v1::{AuditEntry, AuditTarget, LogChange, Operation, Outcome, Verdict};
 
 /// Short names for principals: the last part of a SPIFFE id, unless that stands for another principal already.
 #[derive(Default)]
@@ -28,20 +29,37 @@ impl Names {
         }
     }
 
+    /// Says on standard error whom the short names stand for.
+    pub(super) fn tell(&self) {
+        for (short, principal) in self.shortened() {
+            eprintln!("{} = {}", printable(short), printable(principal));
+        }
+    }
+
     /// Each short name with the principal that it stands for.
-    pub(super) fn shortened(&self) -> impl Iterator<Item = (&str, &str)> {
+    fn shortened(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(short, principal)| (short.as_str(), principal.as_str()))
     }
 }
 
 /// Entries as a table. Columns are as wide on every page, so that only the first needs headings.
 pub(super) fn human(entries: &[AuditEntry], names: &mut Names, first: bool, terminal: &Terminal) -> String {
+    tabled(entries, names, first, false, terminal)
+}
+
+/// As [`human`], for reading along: a denial stands out with its whole line.
+pub(super) fn live(entries: &[AuditEntry], names: &mut Names, first: bool, terminal: &Terminal) -> String {
+    tabled(entries, names, first, true, terminal)
+}
+
+fn tabled(entries: &[AuditEntry], names: &mut Names, first: bool, live: bool, terminal: &Terminal) -> String {
     let headings = ["ENTRY", "TIME (UTC)", "WHO", "OPERATION", "PURPOSE", "VERDICT", "WHAT"];
     let mut table = table::table(headings, terminal);
     table.set_constraints(CONSTRAINTS);
     for entry in entries {
         let verdict = entry.verdict();
-        table.add_row([
+        let stands_out = live && verdict == Verdict::Deny;
+        let row = [
             cell(&entry.index.to_string()),
             cell(&entry.time.as_ref().map(short_time).unwrap_or_default()),
             cell(names.short(&entry.principal)),
@@ -50,14 +68,25 @@ pub(super) fn human(entries: &[AuditEntry], names: &mut Names, first: bool, term
             match verdict {
                 Verdict::Allow => table::verdict("allow", true),
                 Verdict::Deny => table::verdict("deny", false),
+                Verdict::Partial if live => cell("partial").fg(Color::Yellow),
                 Verdict::Partial => table::verdict("partial", false),
                 Verdict::Unspecified => cell("–"),
             },
             cell(&what(entry)),
-        ]);
+        ];
+        table.add_row(row.map(
+            |cell| {
+                if stands_out { cell.fg(Color::Red).add_attribute(Attribute::Bold) } else { cell }
+            },
+        ));
     }
     let text = table::text(&table);
     if first { text } else { text.split_once('\n').map(|(_, rows)| rows.to_owned()).unwrap_or_default() }
+}
+
+/// An entry with all that it holds, on a line of its own.
+pub(super) fn json_line(entry: &AuditEntry) -> String {
+    format!("{}\n", printable_json(&machine(entry)))
 }
 
 /// An entry with all that it holds; bytes in hexadecimal.
@@ -97,6 +126,17 @@ pub(super) fn machine(entry: &AuditEntry) -> Value {
         "count": entry.count,
         "effect": entry.effect,
         "refusal": entry.refusal,
+        "log_change": entry.log_change.as_ref().map(log_change),
+    })
+}
+
+/// What an entry says of the log itself.
+pub(super) fn log_change(change: &LogChange) -> Value {
+    json!({
+        "first_index": change.first_index,
+        "end_index": change.end_index,
+        "newest_time": change.newest_time.as_ref().map(rfc3339),
+        "verifier_key": change.verifier_key,
     })
 }
 
@@ -124,15 +164,18 @@ fn short_operation(operation: Operation) -> Option<&'static str> {
     SHORT.into_iter().find_map(|(long, short)| (long == operation).then_some(short))
 }
 
-fn operation(operation: Operation) -> String {
+/// An operation's name in lower case, with dashes.
+pub(super) fn operation(operation: Operation) -> String {
     plain(operation.as_str_name(), "OPERATION_")
 }
 
-fn outcome(outcome: Outcome) -> String {
+/// An outcome's name in lower case, with dashes.
+pub(super) fn outcome(outcome: Outcome) -> String {
     plain(outcome.as_str_name(), "OUTCOME_")
 }
 
-fn verdict(verdict: Verdict) -> String {
+/// A verdict's name in lower case.
+pub(super) fn verdict(verdict: Verdict) -> String {
     plain(verdict.as_str_name(), "VERDICT_")
 }
 
@@ -141,7 +184,7 @@ fn plain(name: &str, prefix: &str) -> String {
 }
 
 /// What an entry is about, in a few words.
-fn what(entry: &AuditEntry) -> String {
+pub(super) fn what(entry: &AuditEntry) -> String {
     let mut parts = targets(&entry.targets);
     parts.extend([&entry.effect, &entry.refusal].into_iter().filter(|text| !text.is_empty()).cloned());
     if entry.parts > 1 {
@@ -190,7 +233,18 @@ fn target(target: &AuditTarget) -> String {
     format!("{object} {times}{action}{space}{}", outcome(target.outcome()))
 }
 
-const SHORT: [(Operation, &str); 2] = [(Operation::ComputeIndex, "index"), (Operation::ListEntries, "list")];
+/// What the table calls operations whose names are too long for it.
+const SHORT: [(Operation, &str); 9] = [
+    (Operation::ComputeIndex, "index"),
+    (Operation::ListEntries, "list"),
+    (Operation::GetCheckpoint, "checkpoint"),
+    (Operation::GetInclusionProof, "prove"),
+    (Operation::GetConsistencyProof, "consistency"),
+    (Operation::TailEntries, "tail"),
+    (Operation::ExportEntries, "export"),
+    (Operation::RotateLogKey, "rotate-key"),
+    (Operation::DeleteEntries, "delete"),
+];
 const TARGETS_MAX: usize = 1;
 /// 100 columns in all, each with two blanks behind it; the last takes what a wider terminal has to give.
 const CONSTRAINTS: [ColumnConstraint; 7] = [
@@ -208,6 +262,27 @@ mod tests {
     use super::*;
 
     const PLAIN: Terminal = Terminal { json: false, quiet: false, stdout: false, stderr: false, colours: false };
+
+    /// The number of the last operation.
+    const LAST: i32 = 17;
+
+    #[test]
+    fn every_operation_is_among_those_tested() {
+        assert!(Operation::try_from(LAST).is_ok() && Operation::try_from(LAST + 1).is_err());
+    }
+
+    #[test]
+    fn reading_along_a_denial_stands_out_as_a_whole_and_only_in_colour() {
+        let mut denied = entry(1, "spiffe://acme.example/svc/a", Vec::new());
+        denied.verdict = Verdict::Deny.into();
+        let live = |colours| {
+            live(&[denied.clone()], &mut Names::default(), true, &Terminal { stdout: true, colours, ..PLAIN })
+        };
+        let line = live(true).lines().nth(1).unwrap().to_owned();
+        assert_eq!(line.matches("\x1b[1m").count(), 7, "{line:?}");
+        assert!(!live(false).contains('\x1b'));
+        assert_eq!(live(false), human(&[denied.clone()], &mut Names::default(), true, &PLAIN));
+    }
 
     fn target(object: &str, outcome: Outcome, count: u32) -> AuditTarget {
         AuditTarget { object: object.into(), outcome: outcome.into(), count, ..Default::default() }
@@ -253,7 +328,7 @@ mod tests {
 
     #[test]
     fn no_operation_and_no_purpose_of_the_shipped_policy_is_broken_over_two_lines() {
-        let entries = (1..=9).map(|operation| AuditEntry {
+        let entries = (1..=LAST).map(|operation| AuditEntry {
             operation,
             purpose: "subject-request".into(),
             principal: "spiffe://acme.example/privacy-officer".into(),
@@ -261,7 +336,7 @@ mod tests {
             ..Default::default()
         });
         let text = human(&entries.collect::<Vec<_>>(), &mut Names::default(), true, &PLAIN);
-        assert_eq!(text.lines().count(), 10, "{text}");
+        assert_eq!(i32::try_from(text.lines().count()).unwrap(), LAST + 1, "{text}");
         assert!(text.contains("create-tenant  subject-request  partial"), "{text}");
     }
 
@@ -304,7 +379,7 @@ mod tests {
 
     #[test]
     fn filters_are_named_as_the_table_names_them() {
-        for n in 1..=9 {
+        for n in 1..=LAST {
             let operation_ = Operation::try_from(n).unwrap();
             assert_eq!(operation_named(&operation(operation_)), Ok(operation_));
             let shown = short_operation(operation_).map_or(operation(operation_), str::to_owned);

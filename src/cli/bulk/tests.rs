@@ -193,34 +193,6 @@ async fn masks_are_written_as_they_come() {
 }
 
 #[test]
-fn an_output_takes_its_name_only_when_it_is_whole_and_replaces_nothing_unasked() {
-    let dir = tempfile::tempdir().unwrap();
-    let out = dir.path().join("out.csv");
-    let names = || fs::read_dir(dir.path()).unwrap().count();
-
-    let output = Output::create(&out, false).unwrap();
-    drop(output.writer().unwrap());
-    assert!(!out.exists() && names() == 1);
-    drop(output);
-    assert_eq!(names(), 0);
-
-    // Somebody else takes the name in the meantime.
-    let output = Output::create(&out, false).unwrap();
-    drop(output.writer().unwrap());
-    fs::write(&out, "theirs").unwrap();
-    assert_eq!(output.keep().unwrap_err().exit(), Exit::Usage);
-    assert_eq!((fs::read_to_string(&out).unwrap().as_str(), names()), ("theirs", 1));
-    assert!(sink::check(&out, false).is_err() && sink::check(&out, true).is_ok());
-
-    let output = Output::create(&out, true).unwrap();
-    drop(output.writer().unwrap());
-    output.keep().unwrap();
-    use std::os::unix::fs::PermissionsExt;
-    assert_eq!(fs::metadata(&out).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!((fs::read_to_string(&out).unwrap().as_str(), names()), ("", 1));
-}
-
-#[test]
 fn a_summary_says_how_much_how_fast_and_where_it_is_recorded() {
     let totals = Totals { rows: 2_500, done: 25_913, failed: 1, entries: Some((120, 243)) };
     let summary = Summary { work: Work::Seal, totals, secs: 2.0 };

@@ -1,0 +1,99 @@
+//! The keys that a log's checkpoints are checked with, as the command line takes them: one key, or `@` and a file with one a
+//! line. They are public; what matters is that they came another way than from the server that they check.
+
+use std::{fs::File, io::Read, str::FromStr};
+
+use crate::audit::note::VerifierKey;
+
+/// Verifier keys that somebody vouches for: at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownKeys(Vec<VerifierKey>);
+
+/// What is no verifier key, and why.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NoKeys(String);
+
+impl KnownKeys {
+    /// The keys of one log, which its name is on.
+    pub fn of(&self, origin: &str) -> Vec<VerifierKey> {
+        self.0.iter().filter(|key| key.name() == origin).cloned().collect()
+    }
+
+    /// The logs that there are keys of, the newest key's first.
+    pub fn origins(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().rev().map(VerifierKey::name)
+    }
+
+    /// The keys that a server names. They are as good as the server.
+    ///
+    /// # Errors
+    /// [`NoKeys`] if there is none, too many, or something else among them.
+    pub fn named(keys: &[String]) -> Result<Self, NoKeys> {
+        if keys.len() > KEYS_MAX {
+            return Err(NoKeys(format!("more than {KEYS_MAX} verifier keys")));
+        }
+        let keys: Vec<VerifierKey> =
+            keys.iter().map(|key| key.parse().map_err(|error| NoKeys(format!("{error}")))).collect::<Result<_, _>>()?;
+        if keys.is_empty() { Err(NoKeys("no verifier key".to_owned())) } else { Ok(Self(keys)) }
+    }
+}
+
+impl FromStr for KnownKeys {
+    type Err = NoKeys;
+
+    fn from_str(text: &str) -> Result<Self, NoKeys> {
+        let Some(file) = text.strip_prefix('@') else {
+            return Self::named(&[text.to_owned()]);
+        };
+        let in_file = |what: String| NoKeys(format!("{file}: {what}"));
+        let mut content = String::new();
+        let mut read =
+            File::open(file).map(|open| open.take(FILE_BYTES_MAX)).map_err(|error| in_file(error.to_string()))?;
+        read.read_to_string(&mut content).map_err(|error| in_file(error.to_string()))?;
+        let keys = content.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        Self::named(&keys.map(str::to_owned).collect::<Vec<_>>()).map_err(|NoKeys(what)| in_file(what))
+    }
+}
+
+const KEYS_MAX: usize = 100;
+const FILE_BYTES_MAX: u64 = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::{audit::note::SignerKey, secret::Key};
+
+    fn key(name: &str, seed: u8) -> String {
+        SignerKey::new(name, &Key::new([seed; 32])).unwrap().verifier().to_string()
+    }
+
+    #[test]
+    fn a_key_stands_by_itself_or_with_others_in_a_file() {
+        let keys: KnownKeys = key("log.example", 1).parse().unwrap();
+        assert_eq!((keys.of("log.example").len(), keys.of("other.example").len()), (1, 0));
+
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let [one, two, other] = [key("log.example", 1), key("log.example", 2), key("other.example", 1)];
+        fs::write(file.path(), format!("# ours\n{one}\n\n  {two}\r\n{other}")).unwrap();
+        let keys: KnownKeys = format!("@{}", file.path().display()).parse().unwrap();
+        assert_eq!((keys.of("log.example").len(), keys.of("other.example").len()), (2, 1));
+        assert_eq!(keys.origins().next(), Some("other.example"));
+    }
+
+    #[test]
+    fn what_is_no_key_is_none() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let at = format!("@{}", file.path().display());
+        let many = format!("{}\n", key("l", 1)).repeat(KEYS_MAX + 1);
+        for content in ["", "# nothing\n", "key", &format!("{}\nkey", key("l", 1)), &many, "\u{0}"] {
+            fs::write(file.path(), content).unwrap();
+            assert!(at.parse::<KnownKeys>().is_err(), "{content:.40?}");
+        }
+        for text in ["", "key", "@", "@/nowhere/at/all", &format!("{} ", key("l", 1))] {
+            assert!(text.parse::<KnownKeys>().is_err(), "{text:?}");
+        }
+    }
+}
