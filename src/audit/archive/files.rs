@@ -62,12 +62,12 @@ impl Files {
         }
     }
 
-    /// Writes a file and the directories above it. Durable with the next sync.
+    /// Writes a new file and the directories above it. Durable with the next sync.
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let path = self.at(name);
         self.tear(&path, bytes)?;
         self.step("wrote", &path)?;
-        let written = create(&path).and_then(|mut file| file.write_all(bytes));
+        let written = create(&path, OpenOptions::new().create_new(true)).and_then(|mut file| file.write_all(bytes));
         written.map_err(storage("wrote", &path))
     }
 
@@ -76,7 +76,7 @@ impl Files {
         let (path, unfinished) = (self.at(name), self.at(&format!("{name}{UNFINISHED_SUFFIX}")));
         self.tear(&unfinished, bytes)?;
         self.step("wrote", &unfinished)?;
-        let written = create(&unfinished).and_then(|mut file| {
+        let written = create(&unfinished, OpenOptions::new().create(true).truncate(true)).and_then(|mut file| {
             file.write_all(bytes)?;
             file.sync_all()
         });
@@ -178,9 +178,9 @@ impl SyncPoint<'_> {
     }
 }
 
-/// A new file, or an emptied one, and the directories above it.
-fn create(path: &Path) -> io::Result<File> {
-    let open = || OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(path);
+/// Opens a file for writing, and makes the directories above it.
+fn create(path: &Path, how: &mut OpenOptions) -> io::Result<File> {
+    let mut open = || how.write(true).mode(FILE_MODE).open(path);
     match open() {
         Err(e) if e.kind() == ErrorKind::NotFound => {
             if let Some(above) = path.parent() {

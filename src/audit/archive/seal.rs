@@ -160,7 +160,7 @@ impl Archive {
             let what = "its entries do not have the checkpoint's root".to_owned();
             return Err(Error::Unsealable { index: None, what });
         }
-        for (tile, path) in partial_tiles(segment.end) {
+        for (tile, path) in new_partial_tiles(segment) {
             let bytes = edge.partial(tile).unwrap_or_default();
             files.write(&path.to_string(), &bytes)?;
             sealed.tile_bytes += bytes.len() as u64;
@@ -285,9 +285,14 @@ pub(super) fn remove_empty(files: &Files, mut directories: BTreeSet<String>) -> 
 fn names(segment: &Range<u64>) -> impl Iterator<Item = path::Path> {
     let entries = bundles(segment).map(path::Content::Entries).filter_map(full);
     let tiles = filled(segment.start, segment.end).map(path::Content::Tile).filter_map(full);
-    let before: Vec<path::Path> = partial_tiles(segment.start).map(|(_, path)| path).collect();
-    let partial = partial_tiles(segment.end).map(|(_, path)| path).filter(move |path| !before.contains(path));
+    let partial = new_partial_tiles(segment).map(|(_, path)| path);
     entries.chain(tiles).chain(partial)
+}
+
+/// The partial tiles that the archive did not have before the segment.
+fn new_partial_tiles(segment: &Range<u64>) -> impl Iterator<Item = (Tile, path::Path)> {
+    let before: Vec<path::Path> = partial_tiles(segment.start).map(|(_, path)| path).collect();
+    partial_tiles(segment.end).filter(move |(_, path)| !before.contains(path))
 }
 
 /// The numbers of a segment's bundles.

@@ -1,6 +1,7 @@
 //! In tests: the process dies at a given step.
 
 use std::{
+    fs::OpenOptions,
     io::{self, Write},
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
@@ -39,7 +40,9 @@ impl Files {
         self.step("wrote", file)?;
         if self.fuse.is_blown() {
             let half = bytes.get(..bytes.len() / 2).unwrap_or_default();
-            create(file).and_then(|mut file| file.write_all(half)).map_err(storage("wrote", file))?;
+            create(file, OpenOptions::new().create(true).truncate(true))
+                .and_then(|mut file| file.write_all(half))
+                .map_err(storage("wrote", file))?;
         }
         Ok(())
     }

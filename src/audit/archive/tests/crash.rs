@@ -79,6 +79,26 @@ fn a_seal_that_failed_is_tried_again() {
     });
 }
 
+/// The partial tile of level 2 is the same before and after: it is the old archive's and must not be touched.
+#[test]
+fn a_crash_harms_no_partial_tile_that_stays() {
+    let (start, end) = (257 * 256, 259 * 256);
+    let (log, place) = (Log::sized(end as usize), Place::new());
+    drop(log.archive(&place.dir(), &[start]));
+    drop(log.open(&place.dir(), start).unwrap());
+    let before = contents(&place.dir());
+    assert!(before.contains_key("tile/2/000.p/1") && before.contains_key("tile/1/001.p/1"));
+    let crashes = at_every_step(|steps| {
+        let archive = log.open(&place.dir(), start).unwrap();
+        assert!(contents(&place.dir()) == before, "{steps}");
+        archive.files.fuse.set(steps);
+        log.seal(&archive, start..end).is_ok()
+    });
+    assert!(crashes > 15, "{crashes}");
+    log.open(&place.dir(), end).unwrap().check(&log.known(), 0).unwrap();
+    assert!(contents(&place.dir())["tile/2/000.p/1"] == before["tile/2/000.p/1"]);
+}
+
 /// A seal that fails gives its room back at once.
 #[test]
 fn a_seal_that_fails_leaves_nothing() {

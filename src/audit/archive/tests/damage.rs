@@ -233,3 +233,18 @@ fn an_unfinished_seal_of_another_place_is_not_undone() {
     fs::write(&file, good).unwrap();
     assert_reads_whole(&SMALL, &SMALL.open(&place.dir(), 512).unwrap(), 0, 512);
 }
+
+/// Past the archive's end nothing is anybody's: the seal that comes upon it fails without reading it, and the next has its way.
+#[test]
+fn a_stray_file_in_a_segments_place_is_never_taken_for_it() {
+    let place = Place::new();
+    drop(SMALL.archive(&place.dir(), &[512]));
+    let archive = SMALL.open(&place.dir(), 512).unwrap();
+    let stray = place.dir().join("tile/entries/003");
+    fs::copy(place.dir().join("tile/entries/000"), &stray).unwrap();
+    assert!(matches!(archive.bundle(3), Err(Error::Missing { .. })));
+    let failed = SMALL.seal(&archive, 512..1_024).unwrap_err();
+    assert_names(&failed, &stray, "stray");
+    let _sealed = SMALL.seal(&archive, 512..1_024).unwrap();
+    assert_reads_whole(&SMALL, &archive, 0, 1_024);
+}
