@@ -14,6 +14,7 @@
 
 mod lease;
 mod position;
+mod publisher;
 mod writer;
 
 use std::{
@@ -30,11 +31,13 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use lease::Lease;
-use position::Position;
+use position::{Position, anchored};
+use publisher::Publisher;
 use writer::Writer;
 
 use super::{
     History,
+    anchor::{self, Anchor, Mismatch},
     checkpoint::{self, Checkpoint},
     history::{Bounds, NoProof},
     merkle::verify,
@@ -104,8 +107,8 @@ pub enum Refused {
     Unavailable,
 }
 
-/// What the log is called and who signs it.
-#[derive(Clone, Debug)]
+/// What the log is called, who signs it, and what lies beside its store.
+#[derive(Debug)]
 pub struct Options {
     /// The log's name, in every receipt and checkpoint.
     pub origin: String,
@@ -115,6 +118,10 @@ pub struct Options {
     pub log_key: u32,
     /// Where sealed segments lie; `None` for a log that seals none.
     pub archive: Option<PathBuf>,
+    /// What keeps the newest checkpoint apart from the store; `None`: nothing does.
+    pub anchor: Option<Anchor>,
+    /// Whether an anchor that has seen nothing is taken for a log that has entries.
+    pub new_anchor: bool,
 }
 
 /// What the log has signed: its newest checkpoint, and the right edge of the tree that it speaks of.
@@ -144,6 +151,20 @@ impl Published {
 /// Signs the tree of a log.
 fn sign(origin: &str, edge: &Edge, signers: &[&SignerKey]) -> Result<String, checkpoint::Error> {
     Ok(Checkpoint::new(origin, edge.size(), edge.root())?.sign(signers)?)
+}
+
+/// Why the log can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store can't be read, holds another log, or not what the log has signed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The anchor can't be used.
+    #[error(transparent)]
+    Anchor(#[from] anchor::Error),
+    /// The store is not the one that the anchor last saw.
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
 }
 
 /// A handle on the log. Cheap to clone; the writer ends when the last one is gone.
@@ -178,32 +199,34 @@ impl Log {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         options: Options,
-    ) -> Result<(Self, Ending), store::Error> {
+    ) -> Result<(Self, Ending), OpenError> {
         let (position, history) = Position::read(&store, &options).await?;
-        let Position { head, state, edge, .. } = &position;
-        let checkpoint = match head.entries {
-            0 => sign(&options.origin, edge, &[&options.signer])
-                .map_err(|error| store::Error::Refused(format!("the log's origin can't be signed: {error}")))?,
-            _ => state.checkpoint.clone(),
+        let Options { origin, signer, anchor, new_anchor, .. } = options;
+        let anchor = match anchor {
+            Some(anchor) => Some(anchored(anchor, new_anchor, &origin, &store, &position, &history).await?),
+            None => None,
         };
+        let Position { head, state, edge, .. } = &position;
         let shared = Arc::new(Shared {
             entries: AtomicU64::new(head.entries),
             time_unix_micros: AtomicU64::new(state.last_time_unix_micros),
             policy_version: AtomicU64::new(state.policy_version),
             opened_with_policy_hash: state.policy_hash.clone(),
             bounds: history.bounds().clone(),
-            published: ArcSwap::from_pointee(Published::new(state, &checkpoint, edge)),
+            published: ArcSwap::from_pointee(Published::new(state, &state.checkpoint, edge)),
             grown: watch::Sender::new(head.entries),
-            signer: ArcSwap::new(options.signer.clone()),
+            signer: ArcSwap::new(signer.clone()),
             failed: watch::Sender::new(false),
-            origin: options.origin.into(),
+            origin: origin.into(),
         });
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
-        let writer = Writer::new(jobs, position, options.signer, store, (clock.clone(), entropy), shared.clone());
-        let thread = std::thread::Builder::new()
-            .name("privet-log".into())
-            .spawn(move || writer.run())
-            .map_err(|source| store::Error::Storage { doing: "started the writer", source: source.into() })?;
+        let no_thread =
+            |source: std::io::Error| store::Error::Storage { doing: "started the writer", source: source.into() };
+        let publisher = Publisher::start(anchor, shared.clone()).map_err(no_thread)?;
+        let time_and_luck = (clock.clone(), entropy);
+        let writer = Writer::new(jobs, position, signer, store, time_and_luck, (shared.clone(), publisher));
+        let thread =
+            std::thread::Builder::new().name("privet-log".into()).spawn(move || writer.run()).map_err(no_thread)?;
         Ok((Self { queue, shared, history, clock }, Ending(thread)))
     }
 

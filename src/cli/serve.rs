@@ -139,6 +139,8 @@ pub async fn start_on(Machine { clock, entropy }: Machine, config: Config, optio
         signer: log_key.signer.clone(),
         log_key: log_key.number,
         archive: Some(config.store.dir.join("archive")),
+        anchor: None,
+        new_anchor: false,
     };
     let (log, ending) = Log::open(store.clone(), clock.clone(), entropy.clone(), signed).await?;
     operations::log_key::begin(&log, &log_key).await?;

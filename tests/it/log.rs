@@ -47,7 +47,14 @@ async fn reopen(store: Arc<dyn Store>, faults: Faults, clock: Arc<TestClock>) ->
 
 fn options(origin: &str) -> Options {
     let signer = SignerKey::new(origin, &Key::new([7; 32])).unwrap();
-    Options { origin: origin.into(), signer: Arc::new(signer), log_key: 1, archive: None }
+    Options {
+        origin: origin.into(),
+        signer: Arc::new(signer),
+        log_key: 1,
+        archive: None,
+        anchor: None,
+        new_anchor: false,
+    }
 }
 
 fn acme() -> Tenant {

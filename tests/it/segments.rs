@@ -35,7 +35,14 @@ struct Bench {
 async fn open(dir: &Path, clock: Arc<TestClock>) -> Bench {
     let store: Arc<dyn Store> = Arc::new(SledStore::open(&dir.join("store")).unwrap());
     let signer = Arc::new(SignerKey::new(ORIGIN, &Key::new([7; 32])).unwrap());
-    let options = Options { origin: ORIGIN.into(), signer, log_key: 1, archive: Some(dir.join("archive")) };
+    let options = Options {
+        origin: ORIGIN.into(),
+        signer,
+        log_key: 1,
+        archive: Some(dir.join("archive")),
+        anchor: None,
+        new_anchor: false,
+    };
     let (log, ending) =
         Log::open(store.clone(), clock.clone(), Arc::new(SystemEntropy::open()), options).await.unwrap();
     let rules = Rules { bytes_max: 200_000, age_max: 30 * DAY, retention: 400 * DAY };

@@ -32,12 +32,19 @@ fn signer(seed: u8) -> Arc<SignerKey> {
     Arc::new(SignerKey::new(ORIGIN, &Key::new([seed; 32])).unwrap())
 }
 
-async fn open(store: Arc<dyn Store>) -> Result<Bench, privet::store::Error> {
+async fn open(store: Arc<dyn Store>) -> Result<Bench, privet::audit::log::OpenError> {
     open_with(store, 7, 1).await
 }
 
-async fn open_with(store: Arc<dyn Store>, seed: u8, log_key: u32) -> Result<Bench, privet::store::Error> {
-    let options = Options { origin: ORIGIN.into(), signer: signer(seed), log_key, archive: None };
+async fn open_with(store: Arc<dyn Store>, seed: u8, log_key: u32) -> Result<Bench, privet::audit::log::OpenError> {
+    let options = Options {
+        origin: ORIGIN.into(),
+        signer: signer(seed),
+        log_key,
+        archive: None,
+        anchor: None,
+        new_anchor: false,
+    };
     let clock = Arc::new(TestClock::at(1_800_000_000));
     let (log, ending) = Log::open(store.clone(), clock, Arc::new(SystemEntropy::open()), options).await?;
     Ok(Bench { store, log, ending })
@@ -213,7 +220,7 @@ async fn a_log_of_another_key_does_not_open() {
     let bench = open(Arc::new(MemoryStore::default())).await.unwrap();
     bench.append(3).await;
     let store = bench.close();
-    let refused = |error: privet::store::Error| error.to_string();
+    let refused = |error: privet::audit::log::OpenError| error.to_string();
     assert!(refused(open_with(store.clone(), 8, 1).await.map(drop).unwrap_err()).contains("checkpoint"));
     assert!(refused(open_with(store.clone(), 7, 2).await.map(drop).unwrap_err()).contains("key"));
     open(store).await.unwrap();

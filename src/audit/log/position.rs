@@ -4,12 +4,14 @@ use std::{collections::HashMap, sync::Arc};
 
 use prost::Message;
 
-use super::Options;
+use super::{OpenError, Options, sign};
 use crate::{
     audit::{
         History,
+        anchor::{self, Anchor, Mismatch},
         archive::{self, Archive},
         checkpoint::Checkpoint,
+        history::NoProof,
         keys,
         note::VerifierKey,
         tiles::edge::Edge,
@@ -44,7 +46,11 @@ impl Position {
                 ..Default::default()
             };
             let history = history(store, options, &state).await?;
-            return Ok((Self { head, state, tenants: HashMap::new(), edge: Edge::new() }, history));
+            let edge = Edge::new();
+            let checkpoint = sign(&options.origin, &edge, &[&options.signer])
+                .map_err(|error| Error::Refused(format!("the log's origin can't be signed: {error}")))?;
+            let state = stored::LogHead { checkpoint, ..state };
+            return Ok((Self { head, state, tenants: HashMap::new(), edge }, history));
         }
         let state = head_state(&head, options)?;
         let history = history(store, options, &state).await?;
@@ -60,6 +66,46 @@ impl Position {
     }
 }
 
+/// The anchor, once the store is known to be what it last saw, or that one grown; and advanced to the store's own checkpoint.
+pub(super) async fn anchored(
+    mut anchor: Anchor,
+    new_anchor: bool,
+    origin: &str,
+    store: &Arc<dyn Store>,
+    position: &Position,
+    history: &History,
+) -> Result<Anchor, OpenError> {
+    let Position { head, state, edge, .. } = position;
+    let known = verifiers(&**store).await?;
+    let newest = anchor.newest().map(str::to_owned);
+    let seen = match &newest {
+        Some(note) => Some(Checkpoint::open(note, origin, &known).map_err(|error| {
+            Error::Refused(format!(
+                "the anchor's checkpoint can't be believed ({error}); put the log's own anchor back"
+            ))
+        })?),
+        None => None,
+    };
+    let root_at = async |size| match history.root(edge, size).await {
+        Ok(root) => Ok(root),
+        Err(NoProof::Store(error)) => Err(OpenError::from(error)),
+        Err(NoProof::OutOfRange) => Err(Error::Damaged { what: "the log's tiles".into() }.into()),
+    };
+    match anchor::check(seen.as_ref(), head.entries, root_at).await {
+        Err(OpenError::Mismatch(Mismatch::Missing { .. })) if new_anchor => {}
+        checked => checked?,
+    }
+    // An empty log has nothing to lose.
+    if head.entries > 0 && newest.as_deref() != Some(&state.checkpoint) {
+        anchor.advance(newest.as_deref(), &state.checkpoint)?;
+    }
+    Ok(anchor)
+}
+
+async fn verifiers(store: &dyn Store) -> Result<Vec<VerifierKey>, Error> {
+    Ok(keys::all(store).await?.iter().filter_map(|key| key.verifier_key.parse().ok()).collect())
+}
+
 async fn history(store: &Arc<dyn Store>, options: &Options, state: &stored::LogHead) -> Result<History, Error> {
     let (sealed_end, retained_from) = (state.sealed_end, state.retained_from);
     let Some(dir) = options.archive.clone() else {
@@ -67,8 +113,7 @@ async fn history(store: &Arc<dyn Store>, options: &Options, state: &stored::LogH
         let nowhere = || Error::Refused("the log has sealed segments: say where its archive lies".to_owned());
         return if sealed_end == 0 { Ok(history) } else { Err(nowhere()) };
     };
-    let keys = keys::all(&**store).await?;
-    let mut known: Vec<VerifierKey> = keys.iter().filter_map(|key| key.verifier_key.parse().ok()).collect();
+    let mut known = verifiers(&**store).await?;
     known.push(options.signer.verifier().clone());
     let origin = options.origin.clone();
     let opening = tokio::task::spawn_blocking(move || {

@@ -1,15 +1,16 @@
 //! The writer's thread: the one place where state changes.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use prost::Message;
 use tokio::sync::mpsc;
 
-use super::{Appended, Asked, Basis, Effects, Job, Leaf, Published, Refused, Sealed, Shared, position::Position, sign};
+use super::{
+    Asked, Basis, Effects, Job, Leaf, Published, Refused, Sealed, Shared,
+    position::Position,
+    publisher::{Publication, Publisher},
+    sign,
+};
 use crate::{
     audit::{
         block::Packer,
@@ -57,12 +58,13 @@ pub(super) struct Writer {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     shared: Arc<Shared>,
+    publisher: Publisher,
     /// When the newest group of this run was committed, by the monotonic clock.
     synced_at: Option<Duration>,
 }
 
 /// Marks the log as failed unless its writer ended in good order, so that a panic counts as a failure too.
-struct FailUnlessDone(Arc<Shared>, bool);
+pub(super) struct FailUnlessDone(pub(super) Arc<Shared>, pub(super) bool);
 
 impl Drop for FailUnlessDone {
     fn drop(&mut self) {
@@ -80,7 +82,7 @@ impl Writer {
         signer: Arc<SignerKey>,
         store: Arc<dyn Store>,
         (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>),
-        shared: Arc<Shared>,
+        (shared, publisher): (Arc<Shared>, Publisher),
     ) -> Self {
         let recent = || Recent::new(head.entries, RECENT_SLOTS_MAX);
         let (recent_writes, recent_disruptions) = (recent(), recent());
@@ -97,6 +99,7 @@ impl Writer {
             clock,
             entropy,
             shared,
+            publisher,
             synced_at: None,
         }
     }
@@ -137,15 +140,17 @@ impl Writer {
             };
             answers.push((job.answer, outcome));
         }
-        if group.changes(self) {
-            self.write(group)?;
-        }
-        let checkpoint = Arc::clone(&self.shared.published.load().checkpoint);
-        for (answer, outcome) in answers {
-            // Nobody waits any more: the record stands all the same.
-            let _ = answer.send(outcome.map(|leaves| Appended { leaves, checkpoint: Arc::clone(&checkpoint) }));
-        }
-        Ok(())
+        let signer = if group.changes(self) { self.write(group)? } else { None };
+        // Also when nothing was written: who was told to decide again must then see what was committed before.
+        self.publisher.publish(Publication {
+            published: Published::new(&self.state, &self.state.checkpoint, &self.edge),
+            time_unix_micros: self.state.last_time_unix_micros,
+            policy_version: self.state.policy_version,
+            sealed_end: self.state.sealed_end,
+            retained_from: self.state.retained_from,
+            signer,
+            answers,
+        })
     }
 
     /// The time of the next group.
@@ -168,7 +173,8 @@ impl Writer {
         last.max(wall)
     }
 
-    fn write(&mut self, group: Group) -> Result<(), store::Error> {
+    /// Makes a group durable; gives the key that signs from the next one on, if that is new.
+    fn write(&mut self, group: Group) -> Result<Option<Arc<SignerKey>>, store::Error> {
         let Group { mut head, mut state, packer, filled, mut effects, tenants, new_signer, .. } = group;
         // Both keys sign what announces the new one.
         let signers = [Some(&*self.signer), new_signer.as_deref()];
@@ -203,21 +209,11 @@ impl Writer {
         }
         self.head = batch.head;
         self.state = state;
-        if let Some(signer) = new_signer {
-            self.shared.signer.store(Arc::clone(&signer));
-            self.signer = signer;
+        if let Some(signer) = &new_signer {
+            self.signer = Arc::clone(signer);
         }
         self.synced_at = Some(self.clock.monotonic());
-        self.shared.time_unix_micros.store(self.state.last_time_unix_micros, Ordering::Release);
-        self.shared.policy_version.store(self.state.policy_version, Ordering::Release);
-        // Before the blocks of what is sealed are removed by a later group.
-        self.shared.bounds.move_to(self.state.sealed_end, self.state.retained_from);
-        let published = Published::new(&self.state, &self.state.checkpoint, &self.edge);
-        self.shared.published.store(Arc::new(published));
-        // Last: who sees these entries as durable must see all that they changed.
-        self.shared.entries.store(self.head.entries, Ordering::Release);
-        self.shared.grown.send_replace(self.head.entries);
-        Ok(())
+        Ok(new_signer)
     }
 }
 
