@@ -24,6 +24,7 @@ mod value;
 
 pub use limits::{Keys, Limits};
 pub use sections::{Anchor, ClientCa, Log, Policy, Root, RootKind, Server, Store, TenantEntry, Tls, TrustDomainEntry};
+pub use value::parse_origin;
 
 /// All of `privet.toml`. Relative paths are taken from the directory that the file lies in.
 #[derive(Clone, Debug, Deserialize)]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! root generation ─wraps→ bucket keys (4,096 a tenant) ─wraps→ subject keys ─seal→ fields
-//!                 └wraps→ a tenant's lookup key and index key, which wrap nothing
+//!                 └wraps→ a tenant's lookup key and index key, and the log's keys, which wrap nothing
 //! ```
 //!
 //! INVARIANT: a subject key is wrapped only by its bucket key, a bucket key only by root generations. Every wrap is bound to

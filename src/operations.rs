@@ -16,7 +16,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
 use crate::{
-    audit::{Log, Refused, Released, tally},
+    audit::{Log, Refused, Released, index::Index, tally},
     entropy::Entropy,
     id::{Region, Tenant},
     identity::{Caller, Connection, Unidentified},
@@ -37,6 +37,7 @@ pub mod encrypt;
 pub mod export_entries;
 mod filter;
 pub mod inclusion_proof;
+pub mod indexing;
 pub mod list_entries;
 pub mod log_key;
 mod page;
@@ -64,6 +65,8 @@ pub struct Service {
     pub log: Log,
     /// For reading; writes go through the log.
     pub store: Arc<dyn Store>,
+    /// Finds entries of the log.
+    pub index: Arc<Index>,
     /// Finds and makes keys.
     pub keyring: Keyring,
     /// The policy in force.

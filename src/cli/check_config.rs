@@ -20,8 +20,9 @@ use super::{
     terminal::{Terminal, printable_lines},
 };
 use crate::{
+    audit::anchor::same_device,
     clock::{Clock, SystemClock},
-    config::Config,
+    config::{Config, RootKind},
 };
 use found::Found;
 
@@ -74,7 +75,9 @@ fn look(file: &Path, now: u64) -> Vec<Check> {
         check("server", certificates::server(&config, now)),
         check("client CAs", certificates::client_cas(&config, now)),
         check("root key", places::root(&config)),
+        check("log key", places::log_key(&config)),
         check("store", places::store(&config)),
+        check("anchor", places::anchor(&config)),
         check("policy", policy::check(&config, now)),
         check("listens on", Found::well(listeners(&config))),
         check("talks to", Found::well(outside(&config))),
@@ -100,12 +103,19 @@ fn listeners(config: &Config) -> String {
     format!("{}{metrics}", config.server.listen)
 }
 
-/// Every place outside this machine that a server with this configuration would open a connection to.
+/// Every place outside this machine that a server with this configuration would open a connection to, or write to. A device
+/// of its own may be a network's.
 fn outside(config: &Config) -> String {
-    match config.root.kind {
-        crate::config::RootKind::File => {
-            "nothing outside this machine: root key, store, policy and log are local files".to_owned()
-        }
+    let files = match config.root.kind {
+        RootKind::File => "nothing outside this machine: root key, store, policy and log are local files",
+    };
+    let apart = config.log.anchor.as_ref().filter(|anchor| {
+        // Where nobody can tell, it is said rather than not.
+        !same_device(&anchor.dir, &config.store.dir).unwrap_or(false)
+    });
+    match apart {
+        Some(anchor) => format!("the anchor on a device of its own, {}; beside it {files}", anchor.dir.display()),
+        None => files.to_owned(),
     }
 }
 
@@ -141,9 +151,14 @@ mod tests {
     use time::{Duration, OffsetDateTime};
 
     use super::*;
-    use crate::{cli::init, identity::dev::COMMON_NAME_PREFIX};
+    use crate::{
+        audit::anchor::Anchor,
+        cli::init::{self, Init},
+        identity::dev::COMMON_NAME_PREFIX,
+    };
 
     const NOW: i64 = 1_800_000_000;
+    const SAME_DEVICE: &str = "# = danger_anchor_on_same_device = false";
 
     fn params(common_name: &str, days: i64) -> CertificateParams {
         let mut params = CertificateParams::default();
@@ -161,7 +176,9 @@ mod tests {
     impl Deployment {
         fn new() -> Self {
             let this = Self(tempfile::tempdir().unwrap());
-            init::make(&this.0.path().join("d"), None).unwrap();
+            let anchor_dir = Some(this.0.path().join("anchor"));
+            init::make(&Init { dir: this.0.path().join("d"), anchor_dir, ..Init::default() }).unwrap();
+            this.edit("privet.toml", SAME_DEVICE, &SAME_DEVICE.replace("# = ", "").replace("false", "true"));
             this.server("privet.acme.example", 100);
             this.client_ca("Acme CA", true, 100);
             this
@@ -318,6 +335,72 @@ mod tests {
         assert!(deployment.problem().1.contains("the directory above it is missing"));
         deployment.edit("privet.toml", "dir = \"missing/store\"", "dir = \"server.pem\"");
         assert!(deployment.problem().1.contains("is not a directory"));
+    }
+
+    #[test]
+    fn the_log_key_that_is_missing_open_or_another_roots_is_a_problem_and_its_verifier_key_is_said() {
+        let deployment = Deployment::new();
+        let looked = deployment.look();
+        let log_key = looked.iter().find(|check| check.what == "log key").unwrap();
+        let verifier_key = log_key.found.verifier_key.clone().unwrap();
+        assert!(verifier_key.starts_with("privet.acme.example/log+") && log_key.found.found.contains(&verifier_key));
+        let says = |part: &str| {
+            let (what, problem) = deployment.problem();
+            assert!(what == "log key" && problem.contains(part), "{what}: {problem}");
+        };
+        deployment.mode("log-key", 0o640);
+        says("chmod it to 0600");
+        fs::remove_file(deployment.file("log-key")).unwrap();
+        says("`privet init` makes one");
+        fs::copy(Deployment::new().file("log-key"), deployment.file("log-key")).unwrap();
+        says("does not open");
+    }
+
+    #[test]
+    fn an_anchor_that_is_missing_near_or_another_logs_is_said() {
+        let deployment = Deployment::new();
+        let dir = deployment.0.path().join("anchor");
+        let found = |deployment: &Deployment| {
+            let anchor = deployment.look().into_iter().find(|check| check.what == "anchor").unwrap();
+            anchor.found.found
+        };
+        let problem = |part: &str| {
+            let (what, problem) = deployment.problem();
+            assert!(what == "anchor" && problem.contains(part), "{what}: {problem}");
+        };
+        assert!(found(&deployment).ends_with("made at the first start"));
+        fs::create_dir(deployment.file("store")).unwrap();
+        deployment.mode("store", 0o700);
+        fs::write(deployment.file("store/format"), "").unwrap();
+        assert!(deployment.warnings().contains("--new-anchor"));
+        let origin = "privet.acme.example/log";
+        let mut anchor = Anchor::create(&dir, origin).unwrap();
+        assert!(found(&deployment).ends_with("without a checkpoint yet"));
+        anchor.advance(None, &format!("{origin}\n17\n")).unwrap();
+        assert!(found(&deployment).ends_with("anchor, at 17 entries"));
+        deployment.edit("privet.toml", origin, "other.example/log");
+        problem("it is of the log privet.acme.example/log");
+        deployment.edit("privet.toml", "other.example/log", origin);
+
+        deployment.edit("privet.toml", "danger_anchor_on_same_device = true", SAME_DEVICE);
+        problem("`danger_anchor_on_same_device = true`");
+        let section = "[log.anchor]";
+        deployment.edit("privet.toml", &format!("\n{section}"), "\n# [log.anchor]");
+        let dir = fs::canonicalize(dir).unwrap();
+        deployment.edit("privet.toml", &format!("dir = {dir:?}"), "");
+        problem("`danger_no_anchor = true`");
+        deployment.edit("privet.toml", "# = danger_no_anchor = false", "danger_no_anchor = true");
+        assert!(deployment.warnings().contains("older copy of the store"));
+    }
+
+    #[test]
+    fn an_anchor_on_another_device_is_a_place_that_is_written_to() {
+        let deployment = Deployment::new();
+        let dir = fs::canonicalize(deployment.0.path().join("anchor")).unwrap();
+        // /proc is nobody's disk.
+        deployment.edit("privet.toml", &format!("dir = {dir:?}"), "dir = \"/proc/anchor\"");
+        let outside = outside(&Config::load(&deployment.file("privet.toml")).unwrap());
+        assert!(outside.starts_with("the anchor on a device of its own, /proc/anchor; beside it nothing"), "{outside}");
     }
 
     #[test]

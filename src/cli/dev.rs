@@ -65,7 +65,8 @@ pub async fn run(args: Dev, terminal: &Terminal) -> Result<Exit> {
     let listener = std::net::TcpListener::bind(args.listen)
         .with_context(|| format!("{} can't be listened on; name another port with --listen, 0 for any", args.listen))?;
     // The policy files of a development directory are there to be edited.
-    let options = Options { listener, policy_changed: Changed::Adopt, dev: DevCertificates::Accepted };
+    let options =
+        Options { listener, policy_changed: Changed::Adopt, new_anchor: false, dev: DevCertificates::Accepted };
     let running = serve::start(Config::load(&layout.config())?, options).await?;
     layout.write_address(running.address())?;
 

@@ -1,10 +1,12 @@
-//! `privet init`: the beginnings of a deployment for real use – a root key, the shipped policy, a configuration to complete.
+//! `privet init`: the beginnings of a deployment for real use – a root key, the log's key, the shipped policy, a configuration
+//! to complete.
 //!
 //! Overwrites nothing. Certificates are not made: they come from the company's own authority.
 
 use std::{
-    fs,
+    fs::{self, DirBuilder},
     io::ErrorKind,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -18,20 +20,34 @@ use super::{
     files::{POLICIES, make_dir, write_new},
     terminal::Terminal,
 };
-use crate::{entropy::SystemEntropy, keyring::root::FileRoot};
+use crate::{
+    audit::{anchor::same_device, note::SignerKey},
+    config::parse_origin,
+    entropy::SystemEntropy,
+    keyring::{
+        log_key::{self, LogKey},
+        root::FileRoot,
+    },
+};
 
 /// The configuration that `privet init` writes: every key, with its unit and its default.
 const CONFIG: &str = include_str!("init/privet.toml");
 
-/// Where.
-#[derive(Args, Debug)]
+/// What and where.
+#[derive(Args, Debug, Default)]
 pub struct Init {
     /// Directory of the deployment; must be missing or empty
     #[arg(long, value_name = "DIR")]
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
     /// Directory of the root key, best on another device than DIR [default: DIR/root]
     #[arg(long, value_name = "DIR")]
-    root_dir: Option<PathBuf>,
+    pub(super) root_dir: Option<PathBuf>,
+    /// Directory of the log's anchor, on another device than DIR
+    #[arg(long, value_name = "DIR")]
+    pub(super) anchor_dir: Option<PathBuf>,
+    /// The log's name for all time, a URL without its scheme [default: to be set in privet.toml]
+    #[arg(long, value_name = "NAME", value_parser = parse_origin)]
+    pub(super) origin: Option<String>,
 }
 
 /// Makes a deployment's files, and says what comes next.
@@ -39,18 +55,31 @@ pub struct Init {
 /// # Errors
 /// A directory that is not empty, or files that can't be written.
 pub fn run(args: &Init, terminal: &Terminal) -> Result<Exit> {
-    let root = make(&args.dir, args.root_dir.as_deref())?;
+    let made = make(args)?;
     let config = args.dir.join("privet.toml");
     if terminal.json {
-        put_json(&serde_json::json!({ "dir": args.dir, "config": config, "root": root }))?;
+        let Made { root, verifier_key } = &made;
+        put_json(&serde_json::json!({
+            "dir": args.dir, "config": config, "root": root, "anchor": args.anchor_dir, "verifier_key": verifier_key,
+        }))?;
     } else if !terminal.quiet {
-        put(next(&args.dir, &config, &root).as_bytes())?;
+        put(next(args, &config, &made).as_bytes())?;
     }
     Ok(Exit::Ok)
 }
 
-/// Makes the files; gives the directory of the root key.
-pub(super) fn make(dir: &Path, root_dir: Option<&Path>) -> Result<PathBuf> {
+/// What there is now.
+#[derive(Debug)]
+pub(super) struct Made {
+    /// The directory of the root key.
+    pub(super) root: PathBuf,
+    /// What checks the log's signatures; only a log that has a name has one.
+    pub(super) verifier_key: Option<String>,
+}
+
+/// Makes the files.
+pub(super) fn make(args: &Init) -> Result<Made> {
+    let dir = &args.dir;
     match fs::read_dir(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(error).with_context(|| format!("{} can't be read", dir.display())),
@@ -60,74 +89,183 @@ pub(super) fn make(dir: &Path, root_dir: Option<&Path>) -> Result<PathBuf> {
             }
         }
     }
+    if let Some(anchor) = &args.anchor_dir {
+        make_anchor_dir(anchor)?;
+    }
     make_dir(dir)?;
-    let root = root_dir.map_or_else(|| dir.join("root"), Path::to_owned);
-    FileRoot::create(&root, Arc::new(SystemEntropy::open()))?;
+    let root_dir = args.root_dir.clone().unwrap_or_else(|| dir.join("root"));
+    let entropy = Arc::new(SystemEntropy::open());
+    let root = FileRoot::create(&root_dir, entropy.clone())?;
+    let log_key = LogKey::create(&root, &*entropy, log_key::FIRST)?;
+    write_new(&dir.join("log-key"), &log_key.to_bytes())?;
+    let verifier_key = match &args.origin {
+        Some(origin) => Some(SignerKey::new(origin, &log_key.open(&root)?)?.verifier().to_string()),
+        None => None,
+    };
     make_dir(&dir.join("policies"))?;
     for (name, text) in POLICIES {
         write_new(&dir.join("policies").join(name), text.as_bytes())?;
     }
-    let named = if root_dir.is_some() { fs::canonicalize(&root)? } else { PathBuf::from("root") };
-    let named = named.to_str().context("the root directory's name must be UTF-8")?;
-    let quoted = toml::Value::String(named.to_owned()).to_string();
     // Last: a deployment that has its configuration has everything.
-    write_new(&dir.join("privet.toml"), CONFIG.replacen("\"root\"", &quoted, 1).as_bytes())?;
-    Ok(root)
+    write_new(&dir.join("privet.toml"), config(args)?.as_bytes())?;
+    Ok(Made { root: root_dir, verifier_key })
 }
 
-fn next(dir: &Path, config: &Path, root: &Path) -> String {
-    let (dir, config, root) = (dir.display(), config.display(), root.display());
+/// The directory it lies in must be there: making that as well would make a place on this device for one that is not mounted.
+fn make_anchor_dir(dir: &Path) -> Result<()> {
+    if dir.join("anchor").exists() {
+        bail!("{} holds another log's anchor: nothing was made; name another with --anchor-dir", dir.display());
+    }
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(error).with_context(|| format!("{} can't be made", dir.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn config(args: &Init) -> Result<String> {
+    let quoted = |dir: &Path| -> Result<String> {
+        let dir = fs::canonicalize(dir)?;
+        let dir = dir.to_str().with_context(|| format!("{} must be UTF-8", dir.display()))?;
+        Ok(toml::Value::String(dir.to_owned()).to_string())
+    };
+    let mut config = CONFIG.to_owned();
+    if let Some(dir) = &args.root_dir {
+        config = config.replacen("\"root\"", &quoted(dir)?, 1);
+    }
+    if let Some(dir) = &args.anchor_dir {
+        let section = CONFIG_ANCHOR.replace("# [", "[").replace("# dir = ", "dir = ");
+        let section = section.replacen("\"/mnt/privet-anchor/anchor\"", &quoted(dir)?, 1);
+        config = config.replacen(CONFIG_ANCHOR, &section, 1);
+    }
+    if let Some(origin) = &args.origin {
+        // An origin has nothing to quote.
+        config = config.replacen("\"privet.acme.example/log\"", &format!("{origin:?}"), 1);
+    }
+    Ok(config)
+}
+
+fn next(args: &Init, config: &Path, made: &Made) -> String {
+    let (dir, config, root) = (args.dir.display(), config.display(), made.root.display());
+    let auditors = match &made.verifier_key {
+        Some(key) => format!("With this verifier key anyone can check what the log signs:\n  {key}\n"),
+        None => "Once the log has its name, check-config prints the key that verifies what it signs.\n".to_owned(),
+    };
+    let name = if args.origin.is_some() { "" } else { ", the log's name" };
+    let anchor = match &args.anchor_dir {
+        None => "give the log an anchor, a directory on another device: [log.anchor]; serve wants one",
+        Some(anchor) if same_device(anchor, &args.dir).unwrap_or(false) => {
+            "move the log's anchor to another device: [log.anchor]; serve wants it there"
+        }
+        Some(_) => "keep the anchor's device out of what restores the store's",
+    };
     format!(
         "\
-Made {dir}: privet.toml, policies/ and a root key in {root}.
+Made {dir}: privet.toml, policies/, the log's key and a root key in {root}.
 
 Keep a copy of the root key somewhere safe and apart from every backup of the store:
 without it nothing that was sealed can be opened, and with it everything can.
 
+{auditors}
 Next:
-  1. complete {config}: certificates, trust domains, tenants
-  2. say who may do what: {dir}/policies/policy.csv, with your principals and tenants
-  3. privet check-config --config {config}
-  4. privet serve --config {config}
+  1. complete {config}: certificates, trust domains, tenants{name}
+  2. {anchor}
+  3. say who may do what: {dir}/policies/policy.csv, with your principals and tenants
+  4. privet check-config --config {config}
+  5. privet serve --config {config}
 "
     )
 }
 
+/// The part of the configuration that is no comment once there is an anchor.
+const CONFIG_ANCHOR: &str = "\
+# [log.anchor]
+# Its directory, on another device than the store. Made at the first start; the directory it lies in must be there.
+# dir = \"/mnt/privet-anchor/anchor\"
+";
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::{audit::anchor::Anchor, config::Config};
+
+    fn at(dir: PathBuf) -> Init {
+        Init { dir, ..Init::default() }
+    }
 
     #[test]
     fn what_it_writes_is_a_whole_configuration_and_it_overwrites_nothing() {
         let scratch = tempfile::tempdir().unwrap();
-        let dir = scratch.path().join("privet");
-        assert_eq!(make(&dir, None).unwrap(), dir.join("root"));
+        let args = at(scratch.path().join("privet"));
+        let dir = &args.dir;
+        assert_eq!(make(&args).unwrap().root, dir.join("root"));
         let config = Config::load(&dir.join("privet.toml")).unwrap();
         assert!(!config.dev);
-        assert_eq!(config.root.dir, dir.join("root"));
-        let before = fs::read(dir.join("root/root-1.key")).unwrap();
-        assert!(make(&dir, None).unwrap_err().to_string().contains("not empty"));
-        assert_eq!(fs::read(dir.join("root/root-1.key")).unwrap(), before);
+        assert_eq!((&config.root.dir, &config.log.key), (&dir.join("root"), &dir.join("log-key")));
+        let read = || ["root/root-1.key", "log-key"].map(|name| fs::read(dir.join(name)).unwrap());
+        let before = read();
+        assert!(make(&args).unwrap_err().to_string().contains("not empty"));
+        assert_eq!(read(), before);
     }
 
     #[test]
-    fn the_root_key_can_lie_elsewhere() {
+    fn root_key_and_anchor_can_lie_elsewhere() {
         let scratch = tempfile::tempdir().unwrap();
-        let root = scratch.path().join("safe \"place\"");
-        make(&scratch.path().join("privet"), Some(&root)).unwrap();
-        let config = Config::load(&scratch.path().join("privet/privet.toml")).unwrap();
+        let (root, anchor) = (scratch.path().join("safe \"place\""), scratch.path().join("an \"anchor\""));
+        let mut args = at(scratch.path().join("privet"));
+        (args.root_dir, args.anchor_dir) = (Some(root.clone()), Some(anchor.clone()));
+        make(&args).unwrap();
+        let config = Config::load(&args.dir.join("privet.toml")).unwrap();
         assert_eq!(config.root.dir, fs::canonicalize(root).unwrap());
+        assert_eq!(config.log.anchor.unwrap().dir, fs::canonicalize(anchor).unwrap());
     }
 
     #[test]
-    fn a_root_key_that_is_there_already_stops_it() {
+    fn a_root_key_or_an_anchor_that_is_there_already_stops_it() {
         let scratch = tempfile::tempdir().unwrap();
         let root = scratch.path().join("root");
-        make(&scratch.path().join("one"), Some(&root)).unwrap();
+        make(&Init { root_dir: Some(root.clone()), ..at(scratch.path().join("one")) }).unwrap();
         let before = fs::read(root.join("root-1.key")).unwrap();
-        assert!(make(&scratch.path().join("two"), Some(&root)).is_err());
+        assert!(make(&Init { root_dir: Some(root.clone()), ..at(scratch.path().join("two")) }).is_err());
         assert_eq!(fs::read(root.join("root-1.key")).unwrap(), before);
+
+        let anchor = scratch.path().join("anchor");
+        drop(Anchor::create(&anchor, "other.example/log").unwrap());
+        let args = Init { anchor_dir: Some(anchor), ..at(scratch.path().join("three")) };
+        assert!(make(&args).unwrap_err().to_string().contains("another log's anchor"));
+        assert!(!args.dir.exists());
+        // As where the device is not mounted.
+        let args = Init { anchor_dir: Some(scratch.path().join("no/such")), ..at(scratch.path().join("four")) };
+        assert!(make(&args).is_err() && !args.dir.exists());
+    }
+
+    #[test]
+    fn a_log_with_a_name_has_a_verifier_key_that_its_signatures_fit() {
+        let scratch = tempfile::tempdir().unwrap();
+        let args = Init { origin: Some("log.example/1".to_owned()), ..at(scratch.path().join("privet")) };
+        let made = make(&args).unwrap();
+        let config = Config::load(&args.dir.join("privet.toml")).unwrap();
+        assert_eq!(config.log.origin, "log.example/1");
+        let root = FileRoot::open(&config.root.dir, Arc::new(SystemEntropy::open())).unwrap();
+        let seed = LogKey::read(&config.log.key).unwrap().open(&root).unwrap();
+        let signer = SignerKey::new("log.example/1", &seed).unwrap();
+        assert_eq!(made.verifier_key.as_deref(), Some(signer.verifier().to_string().as_str()));
+        let text = next(&args, &args.dir.join("privet.toml"), &made);
+        assert!(text.contains(&signer.verifier().to_string()) && !text.contains("the log's name"), "{text}");
+    }
+
+    #[test]
+    fn it_says_that_an_anchor_is_wanted_until_there_is_one_on_another_device() {
+        let scratch = tempfile::tempdir().unwrap();
+        let says = |args: Init| {
+            let made = make(&args).unwrap();
+            next(&args, Path::new("privet.toml"), &made)
+        };
+        let none = says(at(scratch.path().join("none")));
+        assert!(none.contains("2. give the log an anchor") && none.contains("tenants, the log's name"), "{none}");
+        let near = Init { anchor_dir: Some(scratch.path().join("anchor")), ..at(scratch.path().join("near")) };
+        assert!(says(near).contains("2. move the log's anchor to another device"));
     }
 
     #[test]
@@ -160,7 +298,7 @@ mod tests {
             found += 1;
         }
         assert!(found >= 26, "{found}");
-        assert!(text.contains("# [log.anchor]\n# Its directory") && keys.contains(&"dir"));
+        assert!(CONFIG.contains(CONFIG_ANCHOR), "{CONFIG_ANCHOR}");
         for key in ["region", "reflection", "cache_subjects", "cache_ttl_secs", "subject_key_max_age_days"] {
             assert!(keys.contains(&key), "{key} is not explained");
         }

@@ -6,16 +6,21 @@ use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
 use clap::Args;
 use tokio::{
-    sync::{Semaphore, oneshot, watch},
+    sync::{Semaphore, oneshot},
     task::JoinHandle,
-    time::{MissedTickBehavior, interval},
 };
 use tracing::level_filters::LevelFilter;
+
+mod log;
+mod upkeep;
+
+use log::Opened;
+use upkeep::Upkeep;
 
 use super::{failure::Exit, terminal::Terminal};
 use crate::{
     api::{Api, admission::Budget},
-    audit::log::{self, Ending, Log},
+    audit::log::Ending,
     clock::{Clock, SystemClock},
     config::{Config, RootKind},
     entropy::{Entropy, SystemEntropy},
@@ -23,7 +28,7 @@ use crate::{
         self, Keyring,
         root::{FileRoot, RootProvider},
     },
-    operations::{self, PageKey, Service, start::Changed},
+    operations::{self, PageKey, Service, segments::Rules, start::Changed},
     policy::Sources,
     server::{
         self, Ended, Parts, shutdown,
@@ -46,6 +51,9 @@ pub struct Serve {
     /// Put changed policy files in force as the next version, on record
     #[arg(long)]
     adopt_policy: bool,
+    /// Go on under an anchor that has seen nothing of this log, on record
+    #[arg(long)]
+    new_anchor: bool,
 }
 
 /// Serves until told to end.
@@ -60,7 +68,9 @@ pub async fn run(args: Serve, terminal: &Terminal) -> Result<Exit> {
         .with_context(|| format!("server.listen: {address} can't be listened on"))?;
     let terminated = shutdown::terminated()?;
     let policy_changed = if args.adopt_policy { Changed::Adopt } else { Changed::Refuse };
-    let running = start(config, Options { listener, policy_changed, dev: DevCertificates::Refused }).await?;
+    let running =
+        start(config, Options { listener, policy_changed, new_anchor: args.new_anchor, dev: DevCertificates::Refused })
+            .await?;
     tracing::info!(address = %running.address(), "serving");
     match running.wait(terminated).await? {
         Ended::Shutdown => Ok(Exit::Ok),
@@ -75,6 +85,8 @@ pub struct Options {
     pub listener: std::net::TcpListener,
     /// What policy files that differ from the policy in force do.
     pub policy_changed: Changed,
+    /// Whether an anchor that has seen nothing is taken for a log that has entries.
+    pub new_anchor: bool,
     /// Whether certificates made by `privet dev` are accepted.
     pub dev: DevCertificates,
 }
@@ -131,19 +143,8 @@ pub async fn start_on(Machine { clock, entropy }: Machine, config: Config, optio
     let store_dir = config.store.dir.clone();
     let store = tokio::task::spawn_blocking(move || SledStore::open(&store_dir)).await??;
     let store: Arc<dyn Store> = Arc::new(store);
-    let origin = config.log.origin.clone();
-    let first = || Ok(keyring::log_key::create(&*root, &*entropy, 1)?);
-    let log_key = operations::log_key::newest(&*store, &*root, &origin, first).await?;
-    let signed = log::Options {
-        origin,
-        signer: log_key.signer.clone(),
-        log_key: log_key.number,
-        archive: Some(config.store.dir.join("archive")),
-        anchor: None,
-        new_anchor: false,
-    };
-    let (log, ending) = Log::open(store.clone(), clock.clone(), entropy.clone(), signed).await?;
-    operations::log_key::begin(&log, &log_key).await?;
+    let machine = Machine { clock: clock.clone(), entropy: entropy.clone() };
+    let Opened { log, ending, index } = log::open(&machine, &config, &store, &*root, options.new_anchor).await?;
 
     let files = Sources::read(&config.policy.dir).map_err(operations::start::Error::Policy)?;
     let policy = operations::start::policy(&log, &*store, &files, options.policy_changed).await?;
@@ -161,6 +162,7 @@ pub async fn start_on(Machine { clock, entropy }: Machine, config: Config, optio
     let service = Arc::new(Service {
         log,
         store,
+        index: Arc::new(index),
         keyring,
         policy: ArcSwap::from_pointee(policy),
         page_key: PageKey::random(&*entropy)?,
@@ -199,9 +201,13 @@ async fn listen(
     let address = listener.local_addr()?;
     let (stop, stopped) = oneshot::channel::<()>();
     let fault = service.log.failure();
-    let (rest, resting) = watch::channel(false);
-    let tallying = tokio::spawn(flush_each_second(service.clone(), resting));
-    let sweeping = tokio::spawn(sweep_each_half_minute(service.clone()));
+    let rules = Rules {
+        bytes_max: config.log.segment_bytes_max,
+        age_max: config.log.segment_age_max_days,
+        retention: config.log.retention_days,
+    };
+    let upkeep = Upkeep::start(&service, rules);
+    drop(service);
     let reloading = tokio::spawn(shutdown::reload_on_hangup(tls.clone())?);
     let parts = Parts { config, tls, routes, health, metrics, endpoint, budget };
     let serving = tokio::spawn(async move {
@@ -210,11 +216,8 @@ async fn listen(
             let _ = stopped.await;
         };
         let ended = server::serve(listener, parts, stopped, fault).await;
-        sweeping.abort();
         reloading.abort();
-        // Not aborted: it may hold counts that are on their way to the log. It flushes once more before it ends.
-        let _ = rest.send(true);
-        let _ = tokio::time::timeout(WRITER_END_MAX, tallying).await;
+        upkeep.end().await;
         ended
     });
     Ok(Running { address, stop, serving, ending })
@@ -225,29 +228,6 @@ fn observe(metrics: &Metrics, service: &Arc<Service>) {
     metrics.observe("log_entries", "Durable entries of the log", move || log.read_point().0);
     let log = service.log.clone();
     metrics.observe("policy_version", "Version of the policy in force", move || log.policy_version());
-}
-
-/// Each second, and once more at the end, records the refusals that were only counted.
-async fn flush_each_second(service: Arc<Service>, mut resting: watch::Receiver<bool>) {
-    let mut seconds = interval(Duration::from_secs(1));
-    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut last = false;
-    // A log that failed takes no more.
-    while service.flush_tally().await.is_ok() && !last {
-        tokio::select! {
-            _ = seconds.tick() => {}
-            _ = resting.wait_for(|resting| *resting) => last = true,
-        }
-    }
-}
-
-/// Wipes keys that were in memory for their time.
-async fn sweep_each_half_minute(service: Arc<Service>) {
-    let mut half_minutes = interval(Duration::from_secs(30));
-    loop {
-        half_minutes.tick().await;
-        service.keyring.sweep();
-    }
 }
 
 impl Running {

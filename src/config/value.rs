@@ -52,16 +52,21 @@ pub(super) fn region<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Regio
     checked(value, Region::parse).map(Some)
 }
 
-/// The name of a log, as C2SP signed notes want it (no blank, no `+`): `[A-Za-z0-9._/-]{1,128}`.
 pub(super) fn origin<'de, D: Deserializer<'de>>(value: D) -> Result<String, D::Error> {
-    checked(value, |text| {
-        let accepts = |b: u8| b.is_ascii_alphanumeric() || b"._/-".contains(&b);
-        if (1..=128).contains(&text.len()) && text.bytes().all(accepts) {
-            Ok(text.to_owned())
-        } else {
-            Err(Invalid { rule: "an origin: [A-Za-z0-9._/-]{1,128}, e.g. privet.acme.example/log" })
-        }
-    })
+    checked(value, parse_origin)
+}
+
+/// The name of a log, as C2SP signed notes want it (no blank, no `+`): `[A-Za-z0-9._/-]{1,128}`.
+///
+/// # Errors
+/// The rule.
+pub fn parse_origin(text: &str) -> Result<String, Invalid> {
+    let accepts = |b: u8| b.is_ascii_alphanumeric() || b"._/-".contains(&b);
+    if (1..=128).contains(&text.len()) && text.bytes().all(accepts) {
+        Ok(text.to_owned())
+    } else {
+        Err(Invalid { rule: "an origin: [A-Za-z0-9._/-]{1,128}, e.g. privet.acme.example/log" })
+    }
 }
 
 fn checked<'de, D: Deserializer<'de>, T, E: Display>(

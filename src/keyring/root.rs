@@ -1,7 +1,7 @@
 //! Root keys: the only keys that lie outside the store, and so the only ones whose destruction reaches backups.
 //!
-//! A root has generations, each an independent random key. A generation wraps tenants' own keys and bucket keys and nothing
-//! else; a provider never hands out the key itself.
+//! A root has generations, each an independent random key. A generation wraps tenants' own keys, bucket keys and the log's
+//! keys and nothing else; a provider never hands out the key itself.
 
 mod file;
 

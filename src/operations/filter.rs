@@ -47,6 +47,18 @@ pub(super) enum Whose {
 }
 
 impl Filter {
+    /// What was asked; `None` matches all.
+    pub(super) fn operation(&self) -> Option<stored::Operation> {
+        stored::Operation::try_from(self.operation)
+            .ok()
+            .filter(|operation| *operation != stored::Operation::Unspecified)
+    }
+
+    /// What was answered; `None` matches all.
+    pub(super) fn verdict(&self) -> Option<Verdict> {
+        Verdict::try_from(self.verdict).ok().filter(|verdict| *verdict != Verdict::Unspecified)
+    }
+
     /// Checks each part by the rule of its kind.
     pub(super) fn check(mut self) -> Result<Checked, Violation> {
         if !self.principal.is_empty() {

@@ -10,6 +10,7 @@ use super::{
     describe,
     filter::{Checked, Whose},
     page::Cursor,
+    search::Search,
     validate,
 };
 use crate::{
@@ -139,42 +140,48 @@ async fn read(
     whose: &Whose,
     mut cursor: Cursor,
 ) -> Result<(Entries, Option<Cursor>), Halt> {
-    let mut found: Entries = Vec::new();
-    let mut bytes = 0;
-    let mut looked_at = 0;
-    loop {
-        let indexes = match asked.direction {
+    let (tenant, filter, direction) = (&asked.header.tenant, &asked.filter, asked.direction);
+    if matches!(whose, Whose::Nobody) {
+        return Ok((Vec::new(), None));
+    }
+    let search = Search { tenant, filter, whose, direction };
+    let mut left = search.narrow(
+        service,
+        match direction {
             Direction::Ascending => cursor.next..cursor.bound,
             Direction::Descending => 0..cursor.next,
-        };
-        if indexes.is_empty() {
-            return Ok((found, None));
-        }
-        let run = service.log.history().entries(indexes, asked.direction).await;
-        let mut run = run.map_err(|error| Halt::unreadable(&error))?;
-        if asked.direction == Direction::Descending {
-            run.reverse();
-        }
-        for entry in run {
+        },
+    );
+    let (mut found, mut bytes, mut looked_at): (Entries, usize, usize) = (Vec::new(), 0, 0);
+    while !left.is_empty() {
+        let step = search.step(service, left, asked.page_size - found.len() + 1).await?;
+        for entry in step.entries {
             let full = bytes > PAGE_BYTES_MAX.min(service.limits.message_bytes_max);
             if found.len() == asked.page_size || full || looked_at == LOOKED_AT_MAX {
                 return Ok((found, Some(cursor)));
             }
             looked_at += 1;
-            cursor.next = match asked.direction {
+            cursor.next = match direction {
                 Direction::Ascending => entry.index + 1,
                 Direction::Descending => entry.index,
             };
             let fields = entry.decode().map_err(|error| Halt::unreadable(&error))?;
-            let Some(in_time) = in_time(&asked.filter.filter, asked.direction, fields.time_unix_micros) else {
+            let Some(in_time) = in_time(&filter.filter, direction, fields.time_unix_micros) else {
                 return Ok((found, None));
             };
-            if in_time && asked.filter.matches(&asked.header.tenant, whose, &fields) {
+            if in_time && filter.matches(tenant, whose, &fields) {
                 bytes += entry.bytes.len() * 3;
                 found.push((entry, fields));
             }
         }
+        left = step.rest;
+        // Looked through, whether or not anything was there.
+        cursor.next = match direction {
+            Direction::Ascending => left.start.min(cursor.bound),
+            Direction::Descending => left.end,
+        };
     }
+    Ok((found, None))
 }
 
 /// Whether an entry lies in the listing's time; `None` if no later one of the listing does.

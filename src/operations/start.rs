@@ -10,7 +10,7 @@ use crate::{
     audit::{Basis, Effects, Log, Record, Refused, Released, Unreleased},
     catalogue::Problem,
     id::{Principal, Region, Tenant},
-    keyring::{self, Keyring},
+    keyring::{self, Keyring, log_key},
     policy::{Snapshot, Sources},
     proto::stored::{self, Operation, Verdict},
     store::{self, Direction, Effect, Slot, Space, Store, VALUE_BYTES_MAX},
@@ -61,6 +61,9 @@ pub enum Error {
     /// The key that signs the log is not the log's.
     #[error("the log's key does not belong to this log's origin; set log.origin back, or restore the data directory")]
     LogKey,
+    /// The key that signs the log can't be read or opened.
+    #[error(transparent)]
+    WrappedLogKey(#[from] log_key::Error),
     /// The keys can't be used.
     #[error(transparent)]
     Keys(#[from] keyring::Error),
@@ -138,6 +141,16 @@ pub async fn tenant(
     let created = keyring.create_tenant(tenant, region, at)?;
     let basis = Basis { rests: Arc::new(created.rests), ..Basis::default() };
     commit(log, tenant, entry, basis, Effects { writes: created.effects, ..Effects::default() }).await
+}
+
+/// Records that the log goes on under an anchor that had seen nothing of it.
+///
+/// # Errors
+/// The log can't be written.
+pub async fn new_anchor(log: &Log) -> Result<(), Error> {
+    let effect = format!("a new anchor was taken at {} entries", log.read_point().0);
+    let entry = stored::Entry { effect, policy_version: log.policy_version(), ..entry(Operation::Start) };
+    commit(log, &Tenant::system(), entry, Basis::default(), Effects::default()).await
 }
 
 /// Records that a server started.

@@ -230,11 +230,16 @@ fn init_makes_what_serve_needs_and_check_config_says_what_is_missing() {
     let scratch = tempfile::tempdir().unwrap();
     let dir = scratch.path().join("privet");
     let (root, config) = (scratch.path().join("root"), dir.join("privet.toml"));
-    let init = ["init", "--dir", dir.to_str().unwrap(), "--root-dir", root.to_str().unwrap()];
+    let anchor = scratch.path().join("anchor");
+    let mut init = vec!["init", "--dir", dir.to_str().unwrap(), "--root-dir", root.to_str().unwrap()];
+    init.extend(["--anchor-dir", anchor.to_str().unwrap(), "--origin", "privet.test.example/log"]);
     let made = run(&init);
     assert_eq!(code(&made), 0, "{}", stderr(&made));
-    assert_eq!(mode(&root.join("root-1.key")), 0o600);
+    assert_eq!((mode(&root.join("root-1.key")), mode(&dir.join("log-key")), mode(&anchor)), (0o600, 0o600, 0o700));
+    let verifier_key =
+        stdout(&made).lines().find_map(|line| line.strip_prefix("  privet.test.example/log+")).unwrap().to_owned();
     assert_eq!(code(&run(&init)), 2, "nothing is overwritten");
+    assert_eq!(code(&run(&["init", "--dir", "/nonexistent/privet", "--origin", "a b"])), 2, "a bad name makes nothing");
 
     let check = ["check-config", "--config", config.to_str().unwrap()];
     let missing = run(&check);
@@ -258,8 +263,19 @@ fn init_makes_what_serve_needs_and_check_config_says_what_is_missing() {
     fs::rename(made.join("key.pem"), dir.join("server-key.pem")).unwrap();
     fs::set_permissions(dir.join("server-key.pem"), fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(dir.join("clients-ca.pem"), ca.pem()).unwrap();
+    let near = run(&check);
+    assert_eq!(code(&near), 1, "{}", stdout(&near));
+    assert!(stdout(&near).contains("`danger_anchor_on_same_device = true`"), "{}", stdout(&near));
+    let text = fs::read_to_string(&config).unwrap();
+    let accepted = text.replace("# = danger_anchor_on_same_device = false", "danger_anchor_on_same_device = true");
+    fs::write(&config, accepted).unwrap();
     let complete = run(&check);
     assert_eq!(code(&complete), 0, "{}{}", stdout(&complete), stderr(&complete));
+    assert!(stdout(&complete).contains(&verifier_key), "{}", stdout(&complete));
+    let json = run(&[&check[..], &["--json"]].concat());
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    let log_key = json["checks"].as_array().unwrap().iter().find(|check| check["what"] == "log key").unwrap();
+    assert_eq!(log_key["verifier_key"], format!("privet.test.example/log+{verifier_key}"));
 
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, text.replace("# = listen = \"127.0.0.1:7443\"", "listen = \"127.0.0.1:0\"")).unwrap();

@@ -1,13 +1,19 @@
 //! A whole server in this process: real TLS, real policy, real sled, a clock and a directory of its own.
 
-use std::{collections::HashMap, fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap, fs, io::Write, net::SocketAddr, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc,
+    time::Duration,
+};
 
 use hyper_util::rt::TokioIo;
 use privet::{
     cli::serve::{self, Machine, Options, Running},
     config::Config,
     entropy::SystemEntropy,
-    keyring::root::FileRoot,
+    keyring::{
+        log_key::{self, LogKey},
+        root::FileRoot,
+    },
     operations::start::Changed,
     proto::v1::{
         self, audit_service_client::AuditServiceClient, authorization_service_client::AuthorizationServiceClient,
@@ -76,7 +82,7 @@ impl Deployment {
         let dir = tempfile::tempdir_in(parent).unwrap();
         let ca = Ca::new("test CA");
         write_files(dir.path(), &ca, &setup);
-        FileRoot::create(&dir.path().join("root"), Arc::new(SystemEntropy::open())).unwrap();
+        make_keys(dir.path());
         let (running, address) = run(dir.path()).await;
         Self { dir, ca, running: Some(running), address }
     }
@@ -114,6 +120,15 @@ impl Deployment {
         let channel = connect(self.address, self.ca.client_config(Some(leaf))).await.unwrap();
         Client { channel }
     }
+}
+
+/// A root key and a log key, as `privet init` makes them.
+pub fn make_keys(dir: &Path) {
+    let entropy = Arc::new(SystemEntropy::open());
+    let root = FileRoot::create(&dir.join("root"), entropy.clone()).unwrap();
+    let log_key = LogKey::create(&root, &*entropy, log_key::FIRST).unwrap().to_bytes();
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(dir.join("log-key")).unwrap();
+    file.write_all(&log_key).unwrap();
 }
 
 /// One connection.
@@ -258,7 +273,8 @@ pub async fn run(dir: &Path) -> (Running, SocketAddr) {
 pub async fn run_on(machine: Machine, dir: &Path) -> (Running, SocketAddr) {
     let config = Config::load(&dir.join("privet.toml")).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let options = Options { listener, policy_changed: Changed::Refuse, dev: DevCertificates::Refused };
+    let options =
+        Options { listener, policy_changed: Changed::Refuse, new_anchor: false, dev: DevCertificates::Refused };
     let running = serve::start_on(machine, config, options).await.unwrap();
     let address = running.address();
     (running, address)
@@ -309,8 +325,11 @@ kind = "file"
 dir = "root"
 [policy]
 dir = "policies"
+[log.anchor]
+dir = "anchor"
 [log]
 origin = "test.example/log"
+danger_anchor_on_same_device = true
 {}
 "#,
         setup.metrics.map(|address| format!("metrics_listen = \"{address}\"")).unwrap_or_default(),

@@ -11,6 +11,9 @@ pub(super) struct Found {
     pub(super) problems: Vec<String>,
     /// What may be meant, or a mistake.
     pub(super) warnings: Vec<String>,
+    /// What checks the log's signatures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) verifier_key: Option<String>,
 }
 
 impl Found {

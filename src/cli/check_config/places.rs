@@ -1,5 +1,5 @@
-//! Where root key and store lie: whether they can be used, and on how many devices. That neither lies in the other, the
-//! configuration has made sure of.
+//! Where root key, store, log key and anchor lie: whether they can be used, and on how many devices. That neither root key nor
+//! anchor lies in the store, the configuration has made sure of.
 
 use std::{
     fs, io,
@@ -10,18 +10,22 @@ use std::{
 
 use super::found::Found;
 use crate::{
+    audit::{
+        anchor::{self, Anchor, placed, same_device},
+        note::SignerKey,
+    },
     config::{Config, RootKind},
     entropy::SystemEntropy,
-    keyring::root::{FileRoot, RootProvider},
+    keyring::{
+        log_key::LogKey,
+        root::{self, FileRoot, RootProvider},
+    },
 };
 
 /// The root key.
 pub(super) fn root(config: &Config) -> Found {
     let dir = &config.root.dir;
-    let opened = match config.root.kind {
-        RootKind::File => FileRoot::open(dir, Arc::new(SystemEntropy::open())),
-    };
-    let root = match opened {
+    let root = match open_root(config) {
         Ok(root) => root,
         Err(error) => {
             let advice = if dir.exists() { "" } else { "; `privet init` makes one" };
@@ -29,14 +33,67 @@ pub(super) fn root(config: &Config) -> Found {
         }
     };
     let mut found = Found::well(format!("generation {}, file in {}", root.newest(), dir.display()));
-    let store = &config.store.dir;
-    if let (Some(root), Some(store)) = (device(dir), device(store))
-        && root == store
-        && !config.dev
-    {
+    if !config.dev && same_device(dir, &config.store.dir).unwrap_or(false) {
         found.warnings.push("it lies on the store's device: who takes that, or a copy of it, has both".to_owned());
     }
     found
+}
+
+/// The log's first key. Later ones are announced in the log, which is not opened here.
+pub(super) fn log_key(config: &Config) -> Found {
+    let path = &config.log.key;
+    // That it can't be opened is said of the root key.
+    let Ok(root) = open_root(config) else { return Found::well(format!("{}, not opened", path.display())) };
+    let verifier_key = || -> anyhow::Result<String> {
+        let seed = LogKey::read(path)?.open(&root)?;
+        Ok(SignerKey::new(&config.log.origin, &seed)?.verifier().to_string())
+    };
+    match verifier_key() {
+        Ok(key) => {
+            Found { verifier_key: Some(key.clone()), ..Found::well(format!("the log's first verifier key: {key}")) }
+        }
+        Err(error) => {
+            let advice = if path.exists() { "" } else { "; `privet init` makes one" };
+            Found::problem(format!("{error:#}{advice}"))
+        }
+    }
+}
+
+/// The log's anchor. A server may be using it, so it is not locked.
+pub(super) fn anchor(config: &Config) -> Found {
+    let dir = match placed(config) {
+        Ok(Some(dir)) => dir,
+        Ok(None) if config.dev => return Found::well("none, as for development"),
+        Ok(None) => {
+            let warning = "nothing notices if an older copy of the store is put back (log.danger_no_anchor)".to_owned();
+            return Found { warnings: vec![warning], ..Found::well("none") };
+        }
+        Err(error) => return Found::problem(format!("{:#}", anyhow::Error::from(error))),
+    };
+    let near = !config.dev && same_device(dir, &config.store.dir).unwrap_or(false);
+    let shown = dir.display();
+    let mut found = match Anchor::peek(dir, &config.log.origin) {
+        Ok(Some(note)) => Found::well(format!("{shown}, at {} entries", note.lines().nth(1).unwrap_or_default())),
+        Ok(None) => Found::well(format!("{shown}, without a checkpoint yet")),
+        Err(absent @ anchor::Error::Absent { .. }) if config.store.dir.join("format").exists() => {
+            Found { warnings: vec![absent.to_string()], ..Found::default() }
+        }
+        Err(anchor::Error::Absent { .. }) => made_later(dir),
+        Err(error) => Found::problem(format!("{:#}", anyhow::Error::from(error))),
+    };
+    if near {
+        found.warnings.push(
+            "it lies on the store's device: who puts back an older copy of that puts back both (log.danger_anchor_on_same_device)"
+                .to_owned(),
+        );
+    }
+    found
+}
+
+fn open_root(config: &Config) -> Result<FileRoot, root::Error> {
+    match config.root.kind {
+        RootKind::File => FileRoot::open(&config.root.dir, Arc::new(SystemEntropy::open())),
+    }
 }
 
 /// The store. Opening it would lock it against a running server and write to it, so it is only looked at.
@@ -55,18 +112,18 @@ pub(super) fn store(config: &Config) -> Found {
             }
             check
         }
-        Err(missing) if missing.kind() == io::ErrorKind::NotFound => match dir.parent().map(above) {
-            Some(parent) if parent.is_dir() => Found::well(format!("{shown}, made at the first start")),
-            _ => Found::problem(format!("{shown} can't be made: the directory above it is missing")),
-        },
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => made_later(dir),
         Err(error) => Found::problem(format!("{shown} can't be looked at: {error}")),
     }
 }
 
-/// The device of a path, or of what it will be made in.
-fn device(path: &Path) -> Option<u64> {
-    let found = fs::metadata(path).or_else(|_| fs::metadata(path.parent().map_or(Path::new("."), above)));
-    Some(found.ok()?.dev())
+/// A directory that is not there yet.
+fn made_later(dir: &Path) -> Found {
+    let shown = dir.display();
+    match dir.parent().map(above) {
+        Some(parent) if parent.is_dir() => Found::well(format!("{shown}, made at the first start")),
+        _ => Found::problem(format!("{shown} can't be made: the directory above it is missing")),
+    }
 }
 
 /// A path that is not empty: the current directory has no other name.

@@ -28,11 +28,8 @@ pub(super) fn check(config: &Config, now: u64) -> Found {
     let hash = hex::encode(snapshot.hash().get(..8).unwrap_or_default());
     let (grants, memberships) = (snapshot.grants().count(), snapshot.memberships().count());
     let expired = snapshot.expired(now).into_iter().map(|problem| placed(dir, problem));
-    Found {
-        found: format!("{grants} grants and {memberships} memberships; assertions hold; hash {hash}…"),
-        problems: Vec::new(),
-        warnings: expired.chain(misfits(config, &snapshot)).collect(),
-    }
+    let well = Found::well(format!("{grants} grants and {memberships} memberships; assertions hold; hash {hash}…"));
+    Found { warnings: expired.chain(misfits(config, &snapshot)).collect(), ..well }
 }
 
 /// The problem with its file as it lies on this disk.

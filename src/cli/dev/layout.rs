@@ -1,8 +1,8 @@
 //! What is in the directory of `privet dev`.
 //!
 //! ```text
-//! made-by-privet-dev  privet.toml  ca.pem  ca-key.pem  cert.pem  key.pem  address
-//! policies/  root/  store/  identities/<name>/{cert,key}.pem
+//! made-by-privet-dev  privet.toml  ca.pem  ca-key.pem  cert.pem  key.pem  log-key  address
+//! policies/  root/  store/  anchor/  identities/<name>/{cert,key}.pem
 //! ```
 //!
 //! What is there is kept, what is missing is made, certificates near their end are renewed. Directories are 0700 and files
@@ -25,7 +25,10 @@ use super::{
 use crate::{
     cli::files::{POLICIES, make_dir, replace},
     entropy::Entropy,
-    keyring::root::FileRoot,
+    keyring::{
+        log_key::{self, LogKey},
+        root::FileRoot,
+    },
 };
 
 /// Who there is, in the order of the shipped policy.
@@ -99,7 +102,28 @@ impl Layout {
         for (name, text) in POLICIES {
             write_if_missing(&policies.join(name), text.as_bytes())?;
         }
-        self.root(entropy)
+        self.root(entropy.clone())?;
+        self.log_key(entropy)
+    }
+
+    /// Makes the log's key, unless there is one or a log that it belongs to.
+    fn log_key(&self, entropy: Arc<dyn Entropy>) -> Result<()> {
+        let file = self.dir.join("log-key");
+        if self.dir.join("store").exists() {
+            if !file.exists() {
+                bail!(
+                    "log-key is gone, and the log in store/ is signed with it: put it back, or remove the whole directory"
+                );
+            }
+            // Whether it is the right one, the server finds out.
+            return Ok(());
+        }
+        let root = FileRoot::open(&self.dir.join("root"), entropy.clone())?;
+        if LogKey::read(&file).and_then(|key| key.open(&root)).is_ok() {
+            return Ok(());
+        }
+        // Cut off, or of a root key that was: it has signed nothing yet.
+        replace(&file, &LogKey::create(&root, &*entropy, log_key::FIRST)?.to_bytes())
     }
 
     /// Makes the root key, unless there is one or something that only the right one opens.
@@ -209,6 +233,8 @@ dir = "policies"
 
 [log]
 origin = "dev.privet.example/log"
+[log.anchor]
+dir = "anchor"
 "#
     )
 }
@@ -380,5 +406,28 @@ mod tests {
         fs::create_dir(dir.join("store")).unwrap();
         fs::remove_dir_all(dir.join("root")).unwrap();
         assert!(format!("{:#}", open(&dir).unwrap_err()).contains("root/ is gone"));
+    }
+
+    #[test]
+    fn a_log_key_is_made_anew_with_its_root_and_never_under_a_store() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = scratch.path().join("dev");
+        open(&dir).unwrap();
+        let file = dir.join("log-key");
+        let first = fs::read(&file).unwrap();
+        fs::remove_dir_all(dir.join("root")).unwrap();
+        open(&dir).unwrap();
+        let second = fs::read(&file).unwrap();
+        assert_ne!(second, first);
+        fs::write(&file, &second[..7]).unwrap();
+        open(&dir).unwrap();
+        let third = fs::read(&file).unwrap();
+        assert!(third.len() == second.len() && third != second);
+        fs::create_dir(dir.join("store")).unwrap();
+        fs::write(&file, &third[..7]).unwrap();
+        open(&dir).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), third[..7], "left to the server to refuse");
+        fs::remove_file(&file).unwrap();
+        assert!(format!("{:#}", open(&dir).unwrap_err()).contains("log-key is gone"));
     }
 }

@@ -13,8 +13,7 @@ use std::{
 
 use privet::{
     cli::serve::Machine,
-    entropy::{Entropy, SystemEntropy, Unavailable},
-    keyring::root::FileRoot,
+    entropy::{Entropy, Unavailable},
     server::{
         Ended,
         telemetry::logging::{self, Format},
@@ -25,7 +24,7 @@ use tokio::{runtime::Runtime, time::timeout};
 
 use crate::support::{
     child::{Child, say},
-    deployment::{Client, Setup, connect, run_on, write_files},
+    deployment::{Client, Setup, connect, make_keys, run_on, write_files},
     pki::{Ca, Leaf},
 };
 
@@ -44,7 +43,7 @@ impl Site {
         let dir = tempfile::tempdir().unwrap();
         let ca = Ca::new("test CA");
         write_files(dir.path(), &ca, &setup);
-        FileRoot::create(&dir.path().join("root"), Arc::new(SystemEntropy::open())).unwrap();
+        make_keys(dir.path());
         Self { dir, ca }
     }
 

@@ -1,0 +1,50 @@
+//! Keeps the index up with the log. It is behind by moments; what it does not have yet, a search looks through by itself.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::task::spawn_blocking;
+
+use crate::{
+    audit::{
+        Log,
+        index::{Index, Indexed},
+    },
+    proto::stored,
+    store::{self, Direction},
+};
+
+/// Indexes what is recorded, until it is dropped. Errors are told, and tried again: the index is derived, so nothing is lost.
+pub async fn follow(log: Log, index: Arc<Index>) {
+    loop {
+        let from = index.watermark();
+        let end = log.grown(from).await;
+        if let Err(error) = advance(&log, &index, from, end).await {
+            tracing::warn!(error = &*error, "the log can't be indexed; it is tried again");
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+}
+
+/// Indexes one run of entries.
+///
+/// # Errors
+/// The log can't be read, or the index not written.
+pub async fn advance(
+    log: &Log,
+    index: &Arc<Index>,
+    from: u64,
+    end: u64,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let run = log.history().entries(from..end, Direction::Ascending).await?;
+    let mut indexed = Vec::with_capacity(run.len());
+    for entry in &run {
+        let fields: stored::Entry =
+            entry.decode().map_err(|_| store::Error::Damaged { what: format!("log entry {}", entry.index) })?;
+        indexed.push(Indexed::new(entry.index, entry.leaf_hash, &fields));
+    }
+    let index = Arc::clone(index);
+    spawn_blocking(move || index.add(&indexed)).await??;
+    Ok(())
+}
+
+const RETRY_PAUSE: Duration = Duration::from_secs(10);
