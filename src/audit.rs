@@ -12,9 +12,11 @@
 //!
 //! The log holds no subject id, no value and no key. It names a subject by its alias only.
 
+pub mod announcement;
 pub mod block;
 pub mod checkpoint;
 pub mod entry;
+pub mod export;
 pub mod log;
 pub mod merkle;
 pub mod note;
@@ -25,6 +27,7 @@ pub mod record;
 pub mod release;
 pub mod tally;
 pub mod tiles;
+pub mod verify;
 
 pub use log::{Basis, Effects, Log, Refused};
 pub use record::Record;
