@@ -200,7 +200,7 @@ impl Verifier {
         let (size, at) = (claimed_size(note).unwrap_or_default(), self.tree.size());
         let checkpoint = open(note, &self.origin, &self.keys).map_err(|found| self.stop(found.finding))?;
         if size != at {
-            return Err(self.stop(Finding::CheckpointMisplaced { size, at }));
+            return Err(self.stop(Finding::CheckpointMisplaced { size, at, proven: self.proven }));
         }
         // Before the trusted key's reign a checkpoint proves nothing to this auditor.
         checkpoint.map_or(Ok(()), |checkpoint| self.prove(checkpoint.root(), note))
@@ -260,6 +260,8 @@ impl Verifier {
             return Err(Found { finding, signed });
         }
         self.proven = self.tree.size();
+        self.own.settle(self.proven);
+        self.system.settle(self.proven);
         self.checkpoint.clear();
         self.checkpoint.push_str(note);
         Ok(())

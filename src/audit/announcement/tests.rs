@@ -55,7 +55,7 @@ fn both_keys_have_to_sign() {
 fn what_is_no_announcement_is_refused_even_if_both_signed_it() {
     let new = key(2).verifier().to_string();
     for text in [
-        "privet log key\n".to_owned(),
+        format!("privet log key\n{ORIGIN}\n"),
         format!("privet log keys\n{ORIGIN}\n1\n{new}\n"),
         format!("privet log key\n{ORIGIN}\n01\n{new}\n"),
         format!("privet log key\n{ORIGIN}\n-1\n{new}\n"),

@@ -21,17 +21,20 @@ pub(super) struct Chain {
     next_seq: Option<u64>,
     /// The newest entry.
     newest: Option<Shown>,
+    /// Everything before this index is in its place: a signed checkpoint or a later link says so.
+    #[serde(skip)]
+    settled: u64,
 }
 
 impl Chain {
     /// A chain from its beginning.
     pub(super) fn new() -> Self {
-        Self { next_seq: Some(0), newest: None }
+        Self { next_seq: Some(0), newest: None, settled: 0 }
     }
 
     /// A chain that is joined somewhere.
     pub(super) fn joined() -> Self {
-        Self { next_seq: None, newest: None }
+        Self { next_seq: None, newest: None, settled: 0 }
     }
 
     /// Whether it is known how far the chain is.
@@ -39,11 +42,18 @@ impl Chain {
         self.next_seq.is_some()
     }
 
+    /// Everything before `index` is proven to be in its place.
+    pub(super) fn settle(&mut self, index: u64) {
+        self.settled = self.settled.max(index);
+    }
+
     /// Follows the chain to an entry, and says what was left out on the way.
     pub(super) fn follow(&mut self, index: u64, entry: &Entry) -> Result<Option<Gap>, Finding> {
         let (seq, previous) = (entry.tenant_seq, entry.tenant_previous_plus_one);
         let before = self.newest.map_or(0, |newest| newest.index + 1);
-        let link = || Finding::Link { range: before.saturating_sub(1)..index.saturating_add(1) };
+        // The entry before may itself be the one that is out of its place: only the one before that was pointed to.
+        let settled = self.settled;
+        let link = || Finding::Link { range: settled..index.saturating_add(1) };
         if previous > index || (seq == 0) != (previous == 0) {
             return Err(link());
         }
@@ -57,6 +67,7 @@ impl Chain {
             }
         }
         let witness = self.newest;
+        self.settle(before);
         self.next_seq = Some(seq.checked_add(1).ok_or(Finding::Sequence { index, seq, expected })?);
         self.newest = Some(Shown { index, time_unix_micros: entry.time_unix_micros });
         Ok((missing > 0).then_some(Gap { first: before, end: previous, missing, witness }))

@@ -100,12 +100,16 @@ pub enum Finding {
         size: u64,
     },
     /// A checkpoint stands after more or fewer entries than it speaks of.
-    #[error("a checkpoint of {size} entries stands after entry {at}")]
+    #[error(
+        "a checkpoint of {size} entries stands after {at}: it was moved, or entries were removed or inserted since entry {proven}"
+    )]
     CheckpointMisplaced {
         /// Its size.
         size: u64,
         /// How many entries stand before it.
         at: u64,
+        /// How many of these are proven by the checkpoint before.
+        proven: u64,
     },
     /// The signed root is another one.
     #[error("{}: not what the log signed: altered, removed, inserted or moved", Entries(range))]
@@ -169,11 +173,11 @@ pub enum Finding {
     },
     /// The link to the tenant's entry before leads elsewhere.
     #[error(
-        "{}: the last does not point to the first, the tenant's entry shown before it: removed, inserted or moved",
+        "{}: the last does not point to where the tenant's entry before it stands: removed, inserted or moved",
         Entries(range)
     )]
     Link {
-        /// From the tenant's entry before to this one, both included.
+        /// From the last entry that is surely in its place to this one.
         range: Range<u64>,
     },
     /// Entries of the tenant are not shown and no recorded retention explains it.
@@ -248,8 +252,8 @@ impl Finding {
             | Self::HeadSize { .. }
             | Self::Checkpoint { .. }
             | Self::UnknownKey { .. }
-            | Self::KeyOutOfReign { .. }
-            | Self::CheckpointMisplaced { .. } => 0..0,
+            | Self::KeyOutOfReign { .. } => 0..0,
+            Self::CheckpointMisplaced { size, at, proven } => *proven..(*size).max(*at),
             Self::Disconnected { verified, start } => *verified..*start,
             Self::Truncated { size, verified } => *size..*verified,
             Self::CutShort { next, end } => *next..*end,

@@ -115,13 +115,16 @@ impl TryFrom<Spelled> for State {
         let reign = |SpelledReign { verifier_key, from }: SpelledReign| {
             Ok::<_, &str>(Reign { key: verifier_key.parse().map_err(|_| "no verifier key")?, from })
         };
+        let (mut own, mut system) = (spelled.own, spelled.system);
+        own.settle(spelled.size);
+        system.settle(spelled.size);
         Ok(Self {
             tree: Tree::restore(spelled.size, edge).ok_or("no edge of a tree of this size")?,
             origin: spelled.origin,
             tenant: Tenant::parse_or_system(&spelled.tenant).map_err(|_| "no tenant")?,
             checkpoint: spelled.checkpoint,
-            own: spelled.own,
-            system: spelled.system,
+            own,
+            system,
             newest: spelled.newest,
             gaps: spelled.gaps,
             reigns: spelled.keys.into_iter().map(reign).collect::<Result<_, _>>()?,

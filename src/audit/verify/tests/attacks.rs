@@ -60,20 +60,12 @@ fn an_entry_that_was_removed_is_missed_at_its_index() {
     // The attacker numbers the rest again: the next own entry does not point to the one before it.
     export.lines.remove(export.position(hidden));
     export.renumber();
-    let own = export.shown();
-    let next = own.iter().position(|index| *index >= hidden).unwrap();
-    let finding = found(export.verify(), Signed::Unknown);
-    // A checkpoint may stand before it, and then it is misplaced by one.
-    let misplaced = Finding::CheckpointMisplaced {
-        size: between_checkpoints(&log, hidden).end,
-        at: between_checkpoints(&log, hidden).end - 1,
-    };
-    assert_eq!(
-        finding,
-        if finding == misplaced { misplaced } else { Finding::Link { range: own[next - 1]..own[next] + 1 } }
-    );
-    let bare = found(export.without_checkpoints().verify(), Signed::Unknown);
-    assert_eq!(bare, Finding::Link { range: own[next - 1]..own[next] + 1 });
+    for export in [export.clone(), export.without_checkpoints()] {
+        let finding = found(export.verify(), Signed::Unknown);
+        let range = finding.range();
+        assert!(matches!(finding, Finding::Link { .. } | Finding::CheckpointMisplaced { .. }), "{finding}");
+        assert!(range.contains(&hidden) && range.end - range.start < 400, "{range:?}");
+    }
 }
 
 #[test]
@@ -233,7 +225,10 @@ fn checkpoints_of_the_log_count_only_in_their_place() {
         let mut swapped = export.clone();
         let at = swapped.position(sizes[2] - 1) + 1;
         swapped.lines[at] = Line::Checkpoint(note(other));
-        assert_eq!(found(swapped.verify(), Signed::Unknown), Finding::CheckpointMisplaced { size, at: sizes[2] });
+        assert_eq!(
+            found(swapped.verify(), Signed::Unknown),
+            Finding::CheckpointMisplaced { size, at: sizes[2], proven: sizes[1] }
+        );
     }
 }
 

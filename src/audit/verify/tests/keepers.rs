@@ -8,7 +8,8 @@ use crate::{
 
 /// A log whose keeper puts one entry in it that he made up, after 100 honest ones, and then goes on.
 fn with(entry: impl FnOnce(&Log) -> Entry) -> Export {
-    let mut log = Log::grown(21, 100);
+    let mut log = Log::grown(24, 99);
+    log.append("globex", Entry::default());
     let made_up = entry(&log);
     log.put_entry(&made_up);
     log.now += STEP_MICROS;
