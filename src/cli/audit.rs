@@ -16,6 +16,7 @@ use crate::{
 };
 
 mod entry;
+mod verify;
 mod when;
 
 use when::When;
@@ -24,6 +25,7 @@ use when::When;
 #[derive(Subcommand)]
 pub enum Audit {
     List(List),
+    Verify(verify::Verify),
 }
 
 /// List entries, newest first; reading is itself recorded
@@ -78,6 +80,7 @@ impl Audit {
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
         match self {
             Self::List(list) => list.run(terminal).await,
+            Self::Verify(verify) => verify.run(terminal).await,
         }
     }
 }

@@ -13,8 +13,13 @@ use std::{
 
 use futures_util::{Stream, StreamExt};
 use tokio::io::DuplexStream;
-use tonic::{Code, Request, Response, Status, Streaming, transport::Server};
+use tonic::{
+    Code, Request, Response, Status, Streaming,
+    transport::{Server, server::Router},
+};
 use tonic_types::{ErrorDetails, StatusExt};
+
+pub(in super::super) mod audit;
 
 use super::*;
 use crate::proto::v1::{
@@ -39,12 +44,17 @@ pub(in super::super) struct Seen {
 /// Clients of a new server.
 pub(in super::super) async fn clients() -> (Clients, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
-    let (near, far) = tokio::io::duplex(1 << 16);
     let service = EncryptionServiceServer::new(Fake(Arc::clone(&seen)));
+    (of(Server::builder().add_service(service)).await, seen)
+}
+
+/// Clients of a server in memory.
+async fn of(server: Router) -> Clients {
+    let (near, far) = tokio::io::duplex(1 << 16);
     let incoming = futures_util::stream::iter([Ok::<_, io::Error>(far)]).chain(futures_util::stream::pending());
-    tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
+    tokio::spawn(server.serve_with_incoming(incoming));
     let channel = Endpoint::from_static("http://fake").connect_with_connector(Near(Some(near))).await.unwrap();
-    (Clients::over(channel), seen)
+    Clients::over(channel)
 }
 
 struct Near(Option<DuplexStream>);
