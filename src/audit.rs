@@ -9,6 +9,8 @@
 //! * [`tally`] – refusals, counted instead of recorded one by one when they come in floods
 //! * [`reader`] – reads entries back and checks their hashes
 //! * [`block`], [`entry`] – how entries lie in the store, and their RFC 6962 leaf hashes
+//! * [`export`], [`verify`] – the log in a file, and the proof that it is whole, for who trusts nobody
+//! * [`announcement`] – how the log passes from one key to the next
 //!
 //! The log holds no subject id, no value and no key. It names a subject by its alias only.
 

@@ -34,7 +34,7 @@ pub use state::State;
 
 use super::{
     announcement::{Keys, Reign},
-    checkpoint::{self, Checkpoint},
+    checkpoint::Checkpoint,
     entry,
     export::{Head, Leaf, Line, claimed_size},
     merkle::{Hash, Tree},
@@ -297,13 +297,11 @@ fn open(note: &str, origin: &str, keys: &Keys) -> Result<Option<Checkpoint>, Fou
     let Some(key) = keys.at(size) else { return Ok(None) };
     let with = |key| Checkpoint::open(note, origin, std::slice::from_ref(key));
     with(key).map(Some).map_err(|error| {
-        at_once(match error {
-            checkpoint::Error::Note(note::Error::Unsigned) => {
-                let signed = keys.all().any(|reign| with(&reign.key).is_ok());
-                if signed { Finding::KeyOutOfReign { size } } else { Finding::UnknownKey { size } }
-            }
-            error => Finding::Checkpoint { size, error },
-        })
+        if error != note::Error::Unsigned.into() {
+            return at_once(Finding::Checkpoint { size, error });
+        }
+        let signed = keys.all().any(|reign| with(&reign.key).is_ok());
+        at_once(if signed { Finding::KeyOutOfReign { size } } else { Finding::UnknownKey { size } })
     })
 }
 

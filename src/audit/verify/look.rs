@@ -29,7 +29,8 @@ impl Verifier {
     fn entry(&mut self, index: u64, entry: &Entry) -> Result<(), Finding> {
         let own = entry.tenant == self.tenant.as_str();
         let of_system = entry.tenant == SYSTEM;
-        if !own && !(of_system && entry.log_change.is_some()) {
+        let about_the_log = of_system && entry.log_change.is_some();
+        if !own && !about_the_log {
             return Err(Finding::Foreign { index });
         }
         if let Some(newest) = self.newest.filter(|newest| newest.time_unix_micros > entry.time_unix_micros) {

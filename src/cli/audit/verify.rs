@@ -130,13 +130,15 @@ fn verifier_key(text: &str) -> Result<VerifierKey, Failure> {
 
 /// What has to be set right before anything can be said about the log.
 fn misasked(finding: &Finding) -> Option<Failure> {
-    let hint = match finding {
-        Finding::Disconnected { verified: 0, .. } => {
-            "export from entry 0, or give the --state that knows what comes before"
+    let hint = if let Finding::Disconnected { verified, .. } = finding {
+        match verified {
+            0 => "export from entry 0, or give the --state that knows what comes before",
+            _ => "export from entry 0, or from where the last verification ended",
         }
-        Finding::Disconnected { .. } => "export from entry 0 or from where the last verification ended",
-        Finding::Remembered { .. } => "--fresh begins anew; ask yourself first who could have changed it",
-        _ => return None,
+    } else if let Finding::Remembered { .. } = finding {
+        memory::DAMAGED_HINT
+    } else {
+        return None;
     };
     Some(Failure::usage(finding.to_string()).reason(finding.name()).hint(hint))
 }

@@ -3,7 +3,6 @@
 use super::*;
 use crate::{
     audit::{
-        checkpoint::Checkpoint,
         entry,
         export::read::{self, Reader},
         note,

@@ -158,10 +158,9 @@ fn a_damaged_memory_is_not_gone_on_from() {
     let damaged = |change: &dyn Fn(&mut State)| {
         let mut damaged = state.clone();
         change(&mut damaged);
-        match log.export("acme", 0).verify_after(&damaged).unwrap_err().finding {
-            Finding::Remembered { what } => what,
-            finding => panic!("{finding}"),
-        }
+        let finding = log.export("acme", 0).verify_after(&damaged).unwrap_err().finding;
+        let Finding::Remembered { what } = finding else { panic!("{finding}") };
+        what
     };
     assert_eq!(damaged(&|state| state.origin = "other.example".into()), "it is of another log or tenant");
     assert_eq!(damaged(&|state| state.tenant = Tenant::system()), "it is of another log or tenant");

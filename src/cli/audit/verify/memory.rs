@@ -79,7 +79,7 @@ impl Memory {
         };
         serde_json::from_slice(&bytes).map(Some).map_err(|error| {
             Failure::usage(format!("{}: what was remembered is damaged: {error}", self.file.display()))
-                .hint("--fresh begins anew; ask yourself first who could have changed it")
+                .hint(DAMAGED_HINT)
         })
     }
 
@@ -101,3 +101,6 @@ pub(super) fn default_dir() -> Result<PathBuf, Failure> {
     base.map(|base| base.join("privet"))
         .ok_or_else(|| Failure::usage("there is no home directory to remember in: give --state DIR"))
 }
+
+/// What to do about a damaged memory.
+pub(super) const DAMAGED_HINT: &str = "--fresh begins anew; ask yourself first who could have changed it";

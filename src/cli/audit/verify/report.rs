@@ -73,17 +73,25 @@ pub(super) fn human(outcome: &Outcome, terminal: &Terminal) -> String {
             }
             text
         }
-        Err(Found { finding, signed }) => {
+        Err(found) => {
+            let finding = &found.finding;
             let line = outcome.line.filter(|_| !matches!(finding, Finding::Line(_)));
             let line = line.map(|line| format!(" (read up to line {line})")).unwrap_or_default();
             let finding = finding.to_string();
-            format!("{red}NOT VERIFIED{plain}  {log}\n  {}{line}\n  {}\n", printable(&finding), in_words(*signed))
+            format!(
+                "{red}NOT VERIFIED{plain}  {log}\n  {}{line}\n  {}\n",
+                printable(&finding),
+                in_words(&found.finding, found.signed)
+            )
         }
     }
 }
 
 /// What an auditor has to know next: whom to ask.
-fn in_words(signed: Signed) -> &'static str {
+fn in_words(finding: &Finding, signed: Signed) -> &'static str {
+    if let Finding::Line(_) = finding {
+        return "the file is damaged, or not an export: get it again";
+    }
     match signed {
         Signed::Yes => "the log's own key has signed this: whoever keeps the log wrote or shows it so",
         Signed::No => "the log's own key has signed something else: this was changed after it was signed",
