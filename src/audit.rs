@@ -14,14 +14,18 @@
 //! * [`block`], [`entry`] – how entries lie in the store, and their RFC 6962 leaf hashes
 //! * [`merkle`], [`tiles`] – the tree over the leaf hashes, RFC 6962 and C2SP tlog-tiles
 //! * [`note`], [`checkpoint`], [`proof`] – what the log signs, and proofs that stand alone
+//! * [`keys`], [`announcement`] – the keys that sign it, and how it passes from one to the next
+//! * [`export`], [`verify`] – the log in a file, and the proof that it is whole, for who trusts nobody
 //!
 //! The log holds no subject id, no value and no key. It names a subject by its alias only.
 
 pub mod anchor;
+pub mod announcement;
 pub mod archive;
 pub mod block;
 pub mod checkpoint;
 pub mod entry;
+pub mod export;
 pub mod history;
 pub mod index;
 pub mod keys;
@@ -35,6 +39,7 @@ pub mod record;
 pub mod release;
 pub mod tally;
 pub mod tiles;
+pub mod verify;
 
 pub use history::History;
 pub use log::{Basis, Effects, Lease, Log, Refused};

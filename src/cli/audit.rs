@@ -18,6 +18,7 @@ mod ocsf;
 mod pages;
 mod prove;
 mod tail;
+mod verify;
 mod when;
 
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub enum Audit {
     Export(export::Export),
     Checkpoint(checkpoint::Checkpoint),
     Prove(prove::Prove),
+    Verify(verify::Verify),
 }
 
 impl Audit {
@@ -42,6 +44,7 @@ impl Audit {
             Self::Export(export) => export.run(terminal).await,
             Self::Checkpoint(checkpoint) => checkpoint.run(terminal).await,
             Self::Prove(prove) => prove.run(terminal).await,
+            Self::Verify(verify) => verify.run(terminal).await,
         }
     }
 }

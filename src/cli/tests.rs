@@ -64,6 +64,20 @@ fn ids_are_checked_before_anything_is_sent() {
         assert!(parse(&line).is_err(), "{bad}");
     }
     assert!(parse("audit list --identity d --tenant _system --since 15m --limit 0").is_ok());
+    assert!(parse("audit verify export.jsonl --verifier-key k").is_ok());
+    assert!(
+        parse("audit verify --tenant _system --verifier-key k --identity d --state s --fresh --retention-days 30")
+            .is_ok()
+    );
+    for bad in [
+        "",
+        "--server localhost:1",
+        "--verifier-key k --retention-days -1",
+        "a b --verifier-key k",
+        "--verifier-key k --server localhost:1",
+    ] {
+        assert!(parse(&format!("audit verify {bad}")).is_err(), "{bad}");
+    }
     for touched in ["pii/account/email", "policy", "audit", "keys", "subjects", "tenants"] {
         assert!(parse(&format!("audit list --identity d --tenant acme --class {touched}")).is_ok(), "{touched}");
     }

@@ -22,6 +22,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use super::*;
 
 pub(in super::super) mod audit;
+pub(in super::super) mod export;
 
 use crate::proto::v1::{
     self, FieldError, Reason, Receipt, decrypt_stream_response, decrypted_field, encrypt_stream_response,
