@@ -7,6 +7,7 @@ pub mod clock;
 pub mod deployment;
 pub mod faulty_store;
 pub mod files;
+pub mod machine;
 pub mod memory_store;
 pub mod pki;
 pub mod shim;

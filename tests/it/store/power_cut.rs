@@ -1,23 +1,15 @@
 //! Kills and power cuts: at whatever moment one comes, every acknowledged batch is there, no batch is there in part, and the
 //! store opens. `tests/support/powercut.c` says what a power cut is here.
 
-use std::{
-    collections::BTreeMap,
-    env,
-    ffi::{OsStr, OsString},
-    fs,
-    path::{Path, PathBuf},
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeMap, env, path::Path, thread, time::Duration};
 
 use privet::store::{Batch, Commit, Effect, Head, Slot, Space, Store, sled::SledStore};
 
 use super::shorthand::{everything, scan};
 use crate::support::{
-    child::{Child, say},
+    child::say,
     files::copy_directory,
-    shim,
+    machine::{Machine, acknowledged},
 };
 
 const CHILD: &str = "store::power_cut::child_commits_until_it_is_killed";
@@ -45,7 +37,7 @@ fn power_cuts_with_torn_and_reordered_writes_lose_nothing_acknowledged() {
 fn without_the_sync_a_power_cut_loses_what_was_acknowledged() {
     for skip in ["fdatasync", "1"] {
         let machine = Machine::new();
-        let child = machine.boot(&[("PRIVET_POWERCUT_SKIP", skip.into())]);
+        let child = machine.boot(CHILD, &[("PRIVET_POWERCUT_SKIP", skip.into())]);
         let acknowledged = acknowledged(child, 40);
         let left = machine.shadow().join("data");
         let kept = SledStore::open(&left).and_then(|store| store.head()).map_or(0, |head| head.entries);
@@ -81,8 +73,8 @@ fn fail_again_and_again(failure: Failure) {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let luck = random >> 33;
         let child = match failure {
-            Failure::Kill | Failure::PowerCut => machine.boot(&[]),
-            Failure::TornPowerCut => machine.boot(&[("PRIVET_POWERCUT_TORN", luck.to_string().into())]),
+            Failure::Kill | Failure::PowerCut => machine.boot(CHILD, &[]),
+            Failure::TornPowerCut => machine.boot(CHILD, &[("PRIVET_POWERCUT_TORN", luck.to_string().into())]),
         };
         let heard = if round % 3 == 0 {
             // At any time: also while it starts, and makes or recovers the database.
@@ -108,15 +100,6 @@ fn fail_again_and_again(failure: Failure) {
         newest = head.entries;
     }
     assert!(newest > 100, "only {newest} batches were tried");
-}
-
-/// Reads acknowledgements until there are `enough` of them, cuts, and gives the newest batch acknowledged.
-fn acknowledged(child: Child, enough: u64) -> u64 {
-    let mut newest = 0;
-    for _ in 0..enough {
-        newest = child.next_said().unwrap().parse().unwrap();
-    }
-    child.kill().iter().map(|said| said.parse().unwrap()).max().unwrap_or(newest)
 }
 
 /// All of each batch up to the head, and nothing of a later one.
@@ -163,47 +146,4 @@ fn batch_number(number: u64) -> Batch {
         }
     }));
     Batch { head: Head { entries: number, state: number.to_string().into_bytes() }, effects }
-}
-
-/// A machine with one disk: what programs see of it, and what would survive.
-struct Machine(tempfile::TempDir);
-
-impl Machine {
-    fn new() -> Self {
-        let machine = Self(tempfile::tempdir().unwrap());
-        fs::create_dir(machine.real()).unwrap();
-        fs::create_dir(machine.shadow()).unwrap();
-        machine
-    }
-
-    fn real(&self) -> PathBuf {
-        self.0.path().join("real")
-    }
-
-    fn shadow(&self) -> PathBuf {
-        self.0.path().join("shadow")
-    }
-
-    fn boot(&self, more: &[(&str, OsString)]) -> Child {
-        let (shim, real, shadow) = (shim::compile("powercut"), self.real(), self.shadow());
-        let mut environment: Vec<(&str, &OsStr)> = vec![
-            ("LD_PRELOAD", shim.as_os_str()),
-            ("PRIVET_POWERCUT_DIR", real.as_os_str()),
-            ("PRIVET_POWERCUT_SHADOW", shadow.as_os_str()),
-        ];
-        environment.extend(more.iter().map(|(name, value)| (*name, value.as_os_str())));
-        let child = Child::start(CHILD, environment);
-        while !self.shadow().with_extension("ready").exists() {
-            thread::sleep(Duration::from_millis(1));
-        }
-        child
-    }
-
-    /// A machine that starts with what survived on this one.
-    fn after_the_cut(self) -> Self {
-        let next = Self::new();
-        fs::remove_dir(next.real()).unwrap();
-        copy_directory(&self.shadow(), &next.real());
-        next
-    }
 }
