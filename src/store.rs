@@ -14,6 +14,8 @@
 //!   is checked against its [`ReadPoint`] before it is released.
 //! * **Bounded**: a slot's key is at most [`KEY_BYTES_MAX`], a value at most [`VALUE_BYTES_MAX`]; more is an error that
 //!   changes nothing.
+//! * **Forewarned**: [`Store::room`] says that room is scarce before a commit fails for want of it, and what is kept in reserve
+//!   lets the batches that must go through do so.
 //!
 //! A store sees ciphertext, wrapped keys and log entries only. Deleting a value does not erase it from the disk: only the
 //! destruction of keys erases.
@@ -182,6 +184,16 @@ pub enum Commit {
     Unknown,
 }
 
+/// How much room is left for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// Enough for any batch.
+    Ample,
+    /// Nearly none: only what must go through is still to be committed – what erases, revokes, deletes or recovers – and for
+    /// that there is [`Store::release_reserve`].
+    Scarce,
+}
+
 /// A store that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -257,4 +269,18 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`Error::TooLong`] changes nothing. After any other error the store must not be written again.
     fn commit(&self, base: &Head, batch: &Batch) -> Result<Commit, Error>;
+
+    /// How much room is left. Cheap, and yet one system call: ask once a group commit. With room again after it was scarce
+    /// this makes the reserve anew, which may take as long as writing 64 MiB.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    fn room(&self) -> Result<Room, Error>;
+
+    /// Gives what is kept in reserve to the batches that must go through. Room stays [`Room::Scarce`] until there is enough
+    /// for a new reserve as well. Giving it back twice is fine.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    fn release_reserve(&self) -> Result<(), Error>;
 }

@@ -20,7 +20,7 @@ use crate::{
     clock::Clock,
     entropy::{Entropy, SystemEntropy, Unavailable},
     id::{Category, Subject, Tenant},
-    store::{Batch, Commit, Direction, Effect, Error, Head, ReadPoint, Reading, Slot, Space, Store},
+    store::{Batch, Commit, Direction, Effect, Error, Head, ReadPoint, Reading, Room, Slot, Space, Store},
 };
 
 pub(super) fn subject(id: &str) -> Subject {
@@ -89,6 +89,14 @@ impl Store for MemoryStore {
 
     fn commit(&self, _: &Head, _: &Batch) -> Result<Commit, Error> {
         Ok(Commit::Committed)
+    }
+
+    fn room(&self) -> Result<Room, Error> {
+        Ok(Room::Ample)
+    }
+
+    fn release_reserve(&self) -> Result<(), Error> {
+        Ok(())
     }
 }
 

@@ -6,6 +6,8 @@
 //!   same file, then the answer.
 //! * Large pages go to files under `blobs/` that are never synced. The segment size is chosen so that the largest page that
 //!   the port's bounds allow stays out of there, and a directory with a blob in it is refused.
+//! * A full disk fails in the middle of a write. A reserve of 64 MiB is kept beside the database, and room is scarce before
+//!   the disk is full.
 //! * Each call of sled is consistent, several in a row are not. A read of several slots excludes commits while it runs.
 //!
 //! It refuses a directory that is not its own, is open to other users, is in use, or has another format.
@@ -32,11 +34,13 @@ use std::{
 
 use self::{
     directory::{Contents, Directory},
+    reserve::Reserve,
     tip::Tip,
 };
-use super::{Batch, Commit, Direction, Effect, Error, Head, Reading, Slot, Space, Store};
+use super::{Batch, Commit, Direction, Effect, Error, Head, Reading, Room, Slot, Space, Store};
 
 mod directory;
+mod reserve;
 mod tip;
 
 /// A store in a directory of this machine.
@@ -52,6 +56,7 @@ impl SledStore {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let directory = Directory::take(path)?;
         let contents = directory.prepare()?;
+        let reserve = Reserve::open(directory.path())?;
         let tree = open_tree(&directory)?;
         let file = directory.database_file()?;
         let tip = Tip::open(directory.path())?;
@@ -66,6 +71,7 @@ impl SledStore {
             tree: Some(tree),
             file,
             tip,
+            reserve,
             whole_batches: RwLock::new(()),
             writer: Mutex::new(()),
             head: Mutex::new(head.clone()),
@@ -150,6 +156,14 @@ impl Store for SledStore {
         *self.0.head.lock().unwrap_or_else(PoisonError::into_inner) = batch.head.clone();
         Ok(Commit::Committed)
     }
+
+    fn room(&self) -> Result<Room, Error> {
+        self.0.reserve.room()
+    }
+
+    fn release_reserve(&self) -> Result<(), Error> {
+        self.0.reserve.release()
+    }
 }
 
 /// What reads and the writer share.
@@ -159,6 +173,7 @@ struct Database {
     /// Our own handle of sled's file, to sync it.
     file: File,
     tip: Tip,
+    reserve: Reserve,
     /// Held shared by a read, and alone while a batch becomes visible.
     whole_batches: RwLock<()>,
     /// Held through a commit.

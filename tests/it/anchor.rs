@@ -1,23 +1,17 @@
 //! The anchor among other processes and on disks that fail: one holder, nothing acknowledged is lost, and nothing is written
 //! after a failure. The format and what is refused are tested beside the code.
 
-use std::{
-    env,
-    ffi::{OsStr, OsString},
-    fs,
-    path::{Path, PathBuf},
-    thread,
-    time::Duration,
-};
+use std::{env, ffi::OsStr, fs, path::Path, thread, time::Duration};
 
 use privet::audit::anchor::{Anchor, Error};
 
 use crate::support::{
     child::{Child, say},
-    files::copy_directory,
+    machine::{Machine, acknowledged},
     shim,
 };
 
+const CHILD: &str = "anchor::child_advances_until_it_is_killed";
 const ORIGIN: &str = "privet.acme.example/log";
 
 /// The checkpoint of so many entries; longer and shorter in turns, so that slots hold remains of longer ones.
@@ -110,28 +104,28 @@ fn child_advances_until_the_disk_fails() {
 #[test]
 fn power_cuts_lose_nothing_acknowledged_even_with_torn_writes() {
     let mut machine = Machine::new();
-    let (mut acknowledged, mut random) = (0, 11_u64);
+    let (mut newest, mut random) = (0, 11_u64);
     for round in 0..12_u32 {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let luck = random >> 33;
         let torn = [("PRIVET_POWERCUT_TORN", luck.to_string().into())];
-        let child = machine.boot(if round % 2 == 0 { &[] } else { &torn });
-        acknowledged = acknowledged.max(heard(child, 1 + luck % 60));
+        let child = machine.boot(CHILD, if round % 2 == 0 { &[] } else { &torn });
+        newest = newest.max(acknowledged(child, 1 + luck % 60));
         machine = machine.after_the_cut();
-        let left = size(&Anchor::open(&machine.anchor(), ORIGIN).unwrap());
-        assert!(left >= acknowledged, "round {round}: {left} of {acknowledged}");
-        acknowledged = left;
+        let left = size(&Anchor::open(&machine.real().join("anchor"), ORIGIN).unwrap());
+        assert!(left >= newest, "round {round}: {left} of {newest}");
+        newest = left;
     }
-    assert!(acknowledged > 100, "only {acknowledged} were tried");
+    assert!(newest > 100, "only {newest} were tried");
 }
 
 /// The positive control: what the test above finds must not be there for another reason than the sync.
 #[test]
 fn without_the_sync_a_power_cut_loses_what_was_acknowledged() {
     let machine = Machine::new();
-    let acknowledged = heard(machine.boot(&[("PRIVET_POWERCUT_SKIP", "fdatasync".into())]), 40);
-    let left = size(&Anchor::open(&machine.after_the_cut().anchor(), ORIGIN).unwrap());
-    assert!(left < acknowledged, "{left} of {acknowledged}");
+    let newest = acknowledged(machine.boot(CHILD, &[("PRIVET_POWERCUT_SKIP", "fdatasync".into())]), 40);
+    let left = size(&Anchor::open(&machine.after_the_cut().real().join("anchor"), ORIGIN).unwrap());
+    assert!(left < newest, "{left} of {newest}");
 }
 
 #[test]
@@ -147,57 +141,5 @@ fn child_advances_until_it_is_killed() {
         let (before, next) = (newest(&anchor), size(&anchor) + 1);
         anchor.advance(before.as_deref(), &note(next)).unwrap();
         say(&next.to_string());
-    }
-}
-
-/// Hears acknowledgements until there are `enough` of them, cuts, and gives the newest.
-fn heard(child: Child, enough: u64) -> u64 {
-    let mut newest = 0;
-    for _ in 0..enough {
-        newest = child.next_said().unwrap().parse().unwrap();
-    }
-    child.kill().iter().map(|said| said.parse().unwrap()).max().unwrap_or(newest)
-}
-
-/// A machine with one disk: what programs see of it, and what would survive.
-struct Machine(tempfile::TempDir);
-
-impl Machine {
-    fn new() -> Self {
-        let machine = Self(tempfile::tempdir().unwrap());
-        fs::create_dir(machine.real()).unwrap();
-        fs::create_dir(machine.shadow()).unwrap();
-        machine
-    }
-
-    fn real(&self) -> PathBuf {
-        self.0.path().join("real")
-    }
-
-    fn shadow(&self) -> PathBuf {
-        self.0.path().join("shadow")
-    }
-
-    fn anchor(&self) -> PathBuf {
-        self.real().join("anchor")
-    }
-
-    fn boot(&self, more: &[(&str, OsString)]) -> Child {
-        let (shim, real, shadow) = (shim::compile("powercut"), self.real(), self.shadow());
-        let mut environment: Vec<(&str, &OsStr)> = vec![
-            ("LD_PRELOAD", shim.as_os_str()),
-            ("PRIVET_POWERCUT_DIR", real.as_os_str()),
-            ("PRIVET_POWERCUT_SHADOW", shadow.as_os_str()),
-        ];
-        environment.extend(more.iter().map(|(name, value)| (*name, value.as_os_str())));
-        Child::start("anchor::child_advances_until_it_is_killed", environment)
-    }
-
-    /// A machine that starts with what survived on this one.
-    fn after_the_cut(self) -> Self {
-        let next = Self::new();
-        fs::remove_dir(next.real()).unwrap();
-        copy_directory(&self.shadow(), &next.real());
-        next
     }
 }

@@ -3,6 +3,7 @@
 mod conformance;
 mod faults;
 mod faulty;
+mod full_disk;
 mod memory;
 mod power_cut;
 mod shorthand;

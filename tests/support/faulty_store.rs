@@ -5,6 +5,7 @@
 //! faults.on_commit(2, CommitFault::FailBefore);    // the third commit from now fails; nothing of it is there
 //! faults.fail_reads(true);                         // reads and scans fail until told otherwise
 //! faults.delay_commits(Duration::from_millis(50)); // each commit first waits
+//! faults.scarce_room(true);                        // room is scarce until told otherwise
 //! ```
 //!
 //! A commit fault is used up when it strikes. A real store never writes again after a failed commit; this one does if asked,
@@ -20,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use privet::store::{Batch, Commit, Direction, Error, Head, Reading, Slot, Space, Store};
+use privet::store::{Batch, Commit, Direction, Error, Head, Reading, Room, Slot, Space, Store};
 
 /// What happens to one commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,8 @@ struct Orders {
     every_commit: Option<CommitFault>,
     reads_fail: bool,
     commit_delay: Duration,
+    scarce: bool,
+    releases: u64,
 }
 
 impl<S: Store> FaultyStore<S> {
@@ -83,6 +86,16 @@ impl Faults {
     /// Makes each commit wait before it does anything.
     pub fn delay_commits(&self, delay: Duration) {
         self.with(|orders| orders.commit_delay = delay);
+    }
+
+    /// Makes room scarce, or as it is.
+    pub fn scarce_room(&self, scarce: bool) {
+        self.with(|orders| orders.scarce = scarce);
+    }
+
+    /// How often the reserve was given back.
+    pub fn releases(&self) -> u64 {
+        self.with(|orders| orders.releases)
     }
 
     /// How often `commit` was called.
@@ -145,6 +158,15 @@ impl<S: Store> Store for FaultyStore<S> {
                 other => Ok(other),
             },
         }
+    }
+
+    fn room(&self) -> Result<Room, Error> {
+        if self.faults.with(|orders| orders.scarce) { Ok(Room::Scarce) } else { self.inner.room() }
+    }
+
+    fn release_reserve(&self) -> Result<(), Error> {
+        self.faults.with(|orders| orders.releases += 1);
+        self.inner.release_reserve()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Machines whose power can be cut: see `powercut.c`.
+//! A machine that loses its power: `powercut.c` says what that is here.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -14,7 +14,7 @@ use super::{child::Child, files::copy_directory, shim};
 pub struct Machine(tempfile::TempDir);
 
 impl Machine {
-    /// One whose disk is empty.
+    /// With an empty disk.
     pub fn new() -> Self {
         let machine = Self(tempfile::tempdir().unwrap());
         fs::create_dir(machine.real()).unwrap();
@@ -22,17 +22,17 @@ impl Machine {
         machine
     }
 
-    /// The disk as programs see it.
+    /// What programs see.
     pub fn real(&self) -> PathBuf {
         self.0.path().join("real")
     }
 
-    /// What would survive a power cut at this moment.
+    /// What would survive.
     pub fn shadow(&self) -> PathBuf {
         self.0.path().join("shadow")
     }
 
-    /// Starts the ignored test `child` on it, with `PRIVET_POWERCUT_DIR` naming the disk.
+    /// Runs the ignored test `child` (its whole path) on the machine.
     pub fn boot(&self, child: &str, more: &[(&str, OsString)]) -> Child {
         let (shim, real, shadow) = (shim::compile("powercut"), self.real(), self.shadow());
         let mut environment: Vec<(&str, &OsStr)> = vec![
@@ -55,4 +55,13 @@ impl Machine {
         copy_directory(&self.shadow(), &next.real());
         next
     }
+}
+
+/// Hears acknowledgements, ascending numbers, until there are `enough` of them, cuts, and gives the newest.
+pub fn acknowledged(child: Child, enough: u64) -> u64 {
+    let mut newest = 0;
+    for _ in 0..enough {
+        newest = child.next_said().unwrap().parse().unwrap();
+    }
+    child.kill().iter().map(|said| said.parse().unwrap()).max().unwrap_or(newest)
 }

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use privet::store::{Batch, Commit, Direction, Error, Head, Reading, Slot, Space, Store};
+use privet::store::{Batch, Commit, Direction, Error, Head, Reading, Room, Slot, Space, Store};
 
 /// See the module's text.
 #[derive(Clone, Default)]
@@ -76,5 +76,13 @@ impl Store for MemoryStore {
             state.head = batch.head.clone();
             Ok(Commit::Committed)
         })
+    }
+
+    fn room(&self) -> Result<Room, Error> {
+        Ok(Room::Ample)
+    }
+
+    fn release_reserve(&self) -> Result<(), Error> {
+        Ok(())
     }
 }

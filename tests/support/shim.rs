@@ -1,5 +1,5 @@
-//! Compiles the `LD_PRELOAD` shims beside this file: `powercut`, `slowsync` and `fault`. Each C file says at its top what it
-//! models and which environment variables steer it.
+//! Compiles the `LD_PRELOAD` shims beside this file: `powercut`, `slowsync`, `fault` and `fulldisk`. Each C file says at its top
+//! what it models and which environment variables steer it.
 
 use std::{
     env, fs,

@@ -5,6 +5,7 @@
 //! format            "privet store 1": written once everything else is there and durable
 //! format.creating   instead of it, until then: nothing has been acknowledged yet, and creation starts over
 //! tip               how many entries were durable at least
+//! reserve           room kept back for a full disk; holds nothing
 //! db conf snap.* blobs/   sled's own
 //! ```
 //!
@@ -20,7 +21,7 @@ use std::{
     thread,
 };
 
-use super::{LOCK_PAUSE, LOCK_TRIES, storage, tip::TIP};
+use super::{LOCK_PAUSE, LOCK_TRIES, reserve::RESERVE, storage, tip::TIP};
 use crate::store::Error;
 
 /// What a directory holds.
@@ -262,7 +263,7 @@ const FORMAT_NAME: &str = "privet store ";
 const FORMAT_TEXT: &str = "privet store 1\n";
 const DATABASE: &str = "db";
 /// What a creation that was cut short leaves, beside snapshots and an empty `blobs`.
-const LEFTOVERS: [&str; 4] = [CREATING, DATABASE, TIP, "conf"];
+const LEFTOVERS: [&str; 5] = [CREATING, DATABASE, TIP, RESERVE, "conf"];
 const BLOBS: &str = "blobs";
 const SNAPSHOT_PREFIX: &str = "snap.";
 const UNFINISHED_SUFFIX: &str = ".generating";

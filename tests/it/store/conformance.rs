@@ -8,7 +8,7 @@ use std::{
 };
 
 use privet::store::{
-    Batch, Commit, Direction, Effect, Error, HEAD_STATE_BYTES_MAX, Head, KEY_BYTES_MAX, Slot, Space, Store,
+    Batch, Commit, Direction, Effect, Error, HEAD_STATE_BYTES_MAX, Head, KEY_BYTES_MAX, Room, Slot, Space, Store,
     VALUE_BYTES_MAX,
 };
 
@@ -47,6 +47,7 @@ macro_rules! conformance_suite {
             a_batch_of_5_000_effects_is_one_batch
             readers_see_whole_batches_only
             of_two_writers_on_one_head_exactly_one_wins
+            room_is_ample_with_and_after_a_reserve
         }
     };
     ($backend:expr; $($clause:ident)*) => {
@@ -372,6 +373,17 @@ pub fn of_two_writers_on_one_head_exactly_one_wins(backend: &impl Backend) {
         assert_eq!(text(&store, Space::Tenant, "winner").unwrap().as_bytes(), winner.head.state);
         base = winner.head;
     }
+}
+
+/// Backends that know of less say so in tests of their own.
+pub fn room_is_ample_with_and_after_a_reserve(backend: &impl Backend) {
+    let store = backend.open();
+    assert_eq!(store.room().unwrap(), Room::Ample);
+    store.release_reserve().unwrap();
+    store.release_reserve().unwrap();
+    committed(&store, batch(1, vec![put(Space::Subject, "a", "1")]));
+    assert_eq!(store.room().unwrap(), Room::Ample);
+    assert_eq!(text(&store, Space::Subject, "a").as_deref(), Some("1"));
 }
 
 /// A batch that is as long as the bounds allow, everywhere.

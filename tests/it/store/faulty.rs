@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use privet::store::{Commit, Error, Head, Space, Store};
+use privet::store::{Commit, Error, Head, Room, Space, Store};
 
 use super::{
     conformance::{Backend, conformance_suite},
@@ -78,6 +78,16 @@ fn reads_fail_while_told_to_and_commits_wait() {
     let before = Instant::now();
     committed(&store, batch(1, vec![]));
     assert!(before.elapsed() >= Duration::from_millis(30));
+}
+
+#[test]
+fn room_is_scarce_while_told_to_and_releases_are_counted() {
+    let (store, faults) = FaultyStore::new(MemoryStore::default());
+    faults.scarce_room(true);
+    store.release_reserve().unwrap();
+    assert_eq!((store.room().unwrap(), faults.releases()), (Room::Scarce, 1));
+    faults.scarce_room(false);
+    assert_eq!(store.room().unwrap(), Room::Ample);
 }
 
 #[test]

@@ -7,9 +7,9 @@ use privet::store::{Batch, Commit, Effect, Head, Slot, Space, Store, sled::SledS
 
 use super::shorthand::{everything, scan};
 use crate::support::{
-    child::{Child, say},
+    child::say,
     files::copy_directory,
-    machine::Machine,
+    machine::{Machine, acknowledged},
 };
 
 const CHILD: &str = "store::power_cut::child_commits_until_it_is_killed";
@@ -100,15 +100,6 @@ fn fail_again_and_again(failure: Failure) {
         newest = head.entries;
     }
     assert!(newest > 100, "only {newest} batches were tried");
-}
-
-/// Reads acknowledgements until there are `enough` of them, cuts, and gives the newest batch acknowledged.
-fn acknowledged(child: Child, enough: u64) -> u64 {
-    let mut newest = 0;
-    for _ in 0..enough {
-        newest = child.next_said().unwrap().parse().unwrap();
-    }
-    child.kill().iter().map(|said| said.parse().unwrap()).max().unwrap_or(newest)
 }
 
 /// All of each batch up to the head, and nothing of a later one.
