@@ -116,6 +116,9 @@ pub struct Options {
     pub signer: Arc<SignerKey>,
     /// The number of that key, from 1.
     pub log_key: u32,
+    /// The smallest size of a checkpoint that the key signs: one more than the index of the entry that announces it, 0 for the
+    /// first.
+    pub signs_from: u64,
     /// Where sealed segments lie; `None` for a log that seals none.
     pub archive: Option<PathBuf>,
     /// What keeps the newest checkpoint apart from the store; `None`: nothing does.
@@ -201,7 +204,7 @@ impl Log {
         options: Options,
     ) -> Result<(Self, Ending), OpenError> {
         let (position, history) = Position::read(&store, &options).await?;
-        let Options { origin, signer, anchor, new_anchor, .. } = options;
+        let Options { origin, signer, signs_from, anchor, new_anchor, .. } = options;
         let anchor = match anchor {
             Some(anchor) => Some(anchored(anchor, new_anchor, &origin, &store, &position, &history).await?),
             None => None,
@@ -215,7 +218,7 @@ impl Log {
             bounds: history.bounds().clone(),
             published: ArcSwap::from_pointee(Published::new(state, &state.checkpoint, edge)),
             grown: watch::Sender::new(head.entries),
-            signer: ArcSwap::new(signer.clone()),
+            signer: ArcSwap::from_pointee((signer.clone(), signs_from)),
             failed: watch::Sender::new(false),
             origin: origin.into(),
         });
@@ -250,19 +253,23 @@ impl Log {
     /// the log has signed last.
     ///
     /// # Errors
-    /// [`NoProof`].
+    /// [`NoProof`]; [`NoProof::OutOfRange`] also for a size that an earlier log key signed.
     pub async fn checkpoint_at(&self, size: u64) -> Result<Arc<str>, NoProof> {
         let published = self.published();
         let newest = &published.edge;
         if size == newest.size() {
             return Ok(Arc::clone(&published.checkpoint));
         }
+        let signer = self.shared.signer.load_full();
+        if size < signer.1 {
+            return Err(NoProof::OutOfRange);
+        }
         let root = self.history.root(newest, size).await?;
         let proof = self.history.consistency(newest, size, newest.size()).await?;
         let damaged = || store::Error::Damaged { what: "the log's tiles".to_owned() };
         verify::consistency(size, &root, newest.size(), &newest.root(), &proof).map_err(|_| damaged())?;
         let checkpoint = Checkpoint::new(self.origin(), size, root).map_err(|_| damaged())?;
-        let note = checkpoint.sign(&[&self.shared.signer.load()]).map_err(|_| damaged())?;
+        let note = checkpoint.sign(&[&signer.0]).map_err(|_| damaged())?;
         Ok(note.into())
     }
 
@@ -304,7 +311,12 @@ impl Log {
 
     /// The key that signs the log now.
     pub fn verifier(&self) -> VerifierKey {
-        self.shared.signer.load().verifier().clone()
+        self.shared.signer.load().0.verifier().clone()
+    }
+
+    /// The smallest size of which [`Log::checkpoint_at`] can sign: that from which on the newest log key does.
+    pub fn signs_from(&self) -> u64 {
+        self.shared.signer.load().1
     }
 
     /// Time since some moment before the start, which does not step.
@@ -402,8 +414,8 @@ struct Shared {
     published: ArcSwap<Published>,
     /// What is sealed and what is deleted. Written by the writer only.
     bounds: Arc<Bounds>,
-    /// The newest log key. Written by the writer only.
-    signer: ArcSwap<SignerKey>,
+    /// The newest log key, and the smallest size of a checkpoint that it signs. Written by the writer only.
+    signer: ArcSwap<(Arc<SignerKey>, u64)>,
     failed: watch::Sender<bool>,
 }
 

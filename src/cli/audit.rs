@@ -13,6 +13,7 @@ mod checkpoint;
 mod entry;
 mod export;
 mod filter;
+mod host;
 mod list;
 mod ocsf;
 mod pages;
@@ -33,6 +34,8 @@ pub enum Audit {
     Checkpoint(checkpoint::Checkpoint),
     Prove(prove::Prove),
     Verify(verify::Verify),
+    Reindex(host::Reindex),
+    RotateKey(host::RotateKey),
 }
 
 impl Audit {
@@ -45,6 +48,8 @@ impl Audit {
             Self::Checkpoint(checkpoint) => checkpoint.run(terminal).await,
             Self::Prove(prove) => prove.run(terminal).await,
             Self::Verify(verify) => verify.run(terminal).await,
+            Self::Reindex(reindex) => reindex.run(terminal).await,
+            Self::RotateKey(rotate) => rotate.run(terminal).await,
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::{
 };
 use tracing::level_filters::LevelFilter;
 
-mod log;
+pub(super) mod log;
 mod upkeep;
 
 use log::Opened;
@@ -22,12 +22,9 @@ use crate::{
     api::{Api, admission::Budget},
     audit::log::Ending,
     clock::{Clock, SystemClock},
-    config::{Config, RootKind},
+    config::Config,
     entropy::{Entropy, SystemEntropy},
-    keyring::{
-        self, Keyring,
-        root::{FileRoot, RootProvider},
-    },
+    keyring::{self, Keyring},
     operations::{self, PageKey, Service, segments::Rules, start::Changed},
     policy::Sources,
     server::{
@@ -39,7 +36,6 @@ use crate::{
         },
         tls::{DevCertificates, Tls},
     },
-    store::{Store, sled::SledStore},
 };
 
 /// `privet serve`.
@@ -127,24 +123,14 @@ pub async fn start(config: Config, options: Options) -> Result<Running> {
 ///
 /// # Errors
 /// As [`start`].
-pub async fn start_on(Machine { clock, entropy }: Machine, config: Config, options: Options) -> Result<Running> {
+pub async fn start_on(machine: Machine, config: Config, options: Options) -> Result<Running> {
     if config.dev && options.dev == DevCertificates::Refused {
         bail!("this configuration was made by `privet dev`; `serve` wants one made by `privet init`");
     }
     let config = Arc::new(config);
-    if clock.wall_secs() < CLOCK_SECS_MIN {
-        bail!("the machine's clock is years behind: set it right, since what expires goes by it");
-    }
-
     let tls = Arc::new(Tls::load(&config.tls, options.dev)?);
-    let root: Arc<dyn RootProvider> = match config.root.kind {
-        RootKind::File => Arc::new(FileRoot::open(&config.root.dir, entropy.clone())?),
-    };
-    let store_dir = config.store.dir.clone();
-    let store = tokio::task::spawn_blocking(move || SledStore::open(&store_dir)).await??;
-    let store: Arc<dyn Store> = Arc::new(store);
-    let machine = Machine { clock: clock.clone(), entropy: entropy.clone() };
-    let Opened { log, ending, index } = log::open(&machine, &config, &store, &*root, options.new_anchor).await?;
+    let Opened { root, store, log, ending, index, .. } = log::open(&machine, &config, options.new_anchor).await?;
+    let Machine { clock, entropy } = machine;
 
     let files = Sources::read(&config.policy.dir).map_err(operations::start::Error::Policy)?;
     let policy = operations::start::policy(&log, &*store, &files, options.policy_changed).await?;
@@ -273,9 +259,6 @@ async fn end(ended: Ended, ending: Ending) -> Result<Ended> {
     let _ = tokio::time::timeout(WRITER_END_MAX, joined).await;
     Ok(ended)
 }
-
-/// 2026-01-01: no right clock shows less.
-const CLOCK_SECS_MIN: u64 = 1_767_225_600;
 
 /// How long the log's writer has to finish.
 const WRITER_END_MAX: Duration = Duration::from_secs(5);

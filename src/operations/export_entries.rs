@@ -77,6 +77,10 @@ impl Operation for ExportEntries {
         if self.end_index > size {
             return Err(Violation::new("end_index", "must not be more than the log has entries"));
         }
+        if self.end_index != 0 && self.end_index < service.log.signs_from() {
+            let rule = format!("must be at least {}, from where on the newest log key signs", service.log.signs_from());
+            return Err(Violation::new("end_index", rule));
+        }
         let end = if self.end_index == 0 { size } else { self.end_index };
         if self.start_index > end {
             return Err(Violation::new("start_index", "must not be more than end_index, nor than the log has entries"));

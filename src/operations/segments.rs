@@ -117,7 +117,8 @@ impl Segments {
         let sealed_end = log.history().bounds().sealed_end();
         let width = u64::from(WIDTH_MAX);
         let end = published.edge.size() / width * width;
-        if end <= sealed_end {
+        // A checkpoint of a size that an earlier log key signed can't be signed any more.
+        if end <= sealed_end || end < log.signs_from() {
             return Ok(None);
         }
         if published.unsealed_bytes >= self.rules.bytes_max {
@@ -226,7 +227,8 @@ impl Segments {
         let range = first..segment.end_index;
         let entry = stored::Entry {
             effect: format!("bodies of entries {first} to {} deleted", segment.end_index),
-            log_change: Some(change(&range, segment.last_time_unix_micros)),
+            // All that is gone, since the records of earlier deletions go the same way.
+            log_change: Some(change(&(0..segment.end_index), segment.last_time_unix_micros)),
             ..start::entry(Operation::DeleteEntries)
         };
         let effects = Effects {

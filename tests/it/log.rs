@@ -51,6 +51,7 @@ fn options(origin: &str) -> Options {
         origin: origin.into(),
         signer: Arc::new(signer),
         log_key: 1,
+        signs_from: 0,
         archive: None,
         anchor: None,
         new_anchor: false,

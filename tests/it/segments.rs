@@ -39,6 +39,7 @@ async fn open(dir: &Path, clock: Arc<TestClock>) -> Bench {
         origin: ORIGIN.into(),
         signer,
         log_key: 1,
+        signs_from: 0,
         archive: Some(dir.join("archive")),
         anchor: None,
         new_anchor: false,

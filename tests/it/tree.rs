@@ -41,6 +41,7 @@ async fn open_with(store: Arc<dyn Store>, seed: u8, log_key: u32) -> Result<Benc
         origin: ORIGIN.into(),
         signer: signer(seed),
         log_key,
+        signs_from: 0,
         archive: None,
         anchor: None,
         new_anchor: false,

@@ -29,8 +29,8 @@ pub(super) struct Publication {
     pub(super) policy_version: u64,
     pub(super) sealed_end: u64,
     pub(super) retained_from: u64,
-    /// What signs from the next group on, if that is new.
-    pub(super) signer: Option<Arc<SignerKey>>,
+    /// What signs from the next group on, if that is new, and the smallest size of a checkpoint that it signs.
+    pub(super) signer: Option<(Arc<SignerKey>, u64)>,
     pub(super) answers: Answers,
 }
 
@@ -113,7 +113,7 @@ impl Publication {
         shared.time_unix_micros.store(self.time_unix_micros, Ordering::Release);
         shared.policy_version.store(self.policy_version, Ordering::Release);
         if let Some(signer) = self.signer {
-            shared.signer.store(signer);
+            shared.signer.store(Arc::new(signer));
         }
         // Before the blocks of what is sealed are removed by a later group.
         shared.bounds.move_to(self.sealed_end, self.retained_from);

@@ -174,10 +174,10 @@ impl Writer {
     }
 
     /// Makes a group durable; gives the key that signs from the next one on, if that is new.
-    fn write(&mut self, group: Group) -> Result<Option<Arc<SignerKey>>, store::Error> {
+    fn write(&mut self, group: Group) -> Result<Option<(Arc<SignerKey>, u64)>, store::Error> {
         let Group { mut head, mut state, packer, filled, mut effects, tenants, new_signer, .. } = group;
         // Both keys sign what announces the new one.
-        let signers = [Some(&*self.signer), new_signer.as_deref()];
+        let signers = [Some(&*self.signer), new_signer.as_ref().map(|(signer, _)| &**signer)];
         let signers: Vec<&SignerKey> = signers.into_iter().flatten().collect();
         if head.entries > self.head.entries {
             state.checkpoint = sign(&self.shared.origin, &self.edge, &signers)
@@ -209,7 +209,7 @@ impl Writer {
         }
         self.head = batch.head;
         self.state = state;
-        if let Some(signer) = &new_signer {
+        if let Some((signer, _)) = &new_signer {
             self.signer = Arc::clone(signer);
         }
         self.synced_at = Some(self.clock.monotonic());
@@ -225,8 +225,8 @@ struct Group {
     /// Tiles of the tree that are full with this group.
     filled: Vec<FullTile>,
     effects: Vec<Effect>,
-    /// Signs from the next group on, and this one too.
-    new_signer: Option<Arc<SignerKey>>,
+    /// Signs from the next group on, and this one too; with the smallest size of a checkpoint that it signs.
+    new_signer: Option<(Arc<SignerKey>, u64)>,
     /// Tenants with new entries.
     tenants: Vec<Tenant>,
     /// Drawn and not yet used.
@@ -324,9 +324,9 @@ impl Group {
         if let Some(from) = effects.retained_from {
             self.state.retained_from = from;
         }
-        if let Some((_, signer)) = effects.log_key {
+        if let Some((index, signer)) = effects.log_key {
             self.state.log_key += 1;
-            self.new_signer = Some(signer);
+            self.new_signer = Some((signer, index + 1));
         }
         self.effects.extend(effects.writes);
         Ok(leaves)

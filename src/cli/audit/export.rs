@@ -3,6 +3,8 @@
 //! The `privet` format is the verifiable one: every leaf of the log, with checkpoints. The others are views for SIEMs, one
 //! line an entry, oldest first: whoever reads them trusts whoever made them.
 
+mod verifiable;
+
 use std::{
     io::{BufWriter, Write},
     path::{Path, PathBuf},
@@ -83,7 +85,7 @@ impl Export {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
         output::check(&self.out, false)?;
         let Some(line) = self.format.line() else {
-            return self.verifiable();
+            return self.verifiable(terminal).await;
         };
         let now_micros = SystemClock::start().wall_micros();
         let request = self.filter.list(&self.span, Order::OldestFirst, now_micros)?;
@@ -106,12 +108,24 @@ impl Export {
     }
 
     /// The format that proves itself. What it leaves out can't be chosen: a filter would make it prove nothing.
-    fn verifiable(self) -> Result<Exit, Failure> {
+    async fn verifiable(self, terminal: &Terminal) -> Result<Exit, Failure> {
         if self.filter.narrows() || self.span.narrows() {
             return Err(Failure::usage("a verifiable export has all entries: it takes no filters and no times")
                 .hint("--format jsonl, ocsf or cef writes some of them"));
         }
-        Err(Failure::unavailable("this version does not write verifiable exports"))
+        let (tenant, request_id) = (self.filter.tenant.clone(), self.filter.request_id.to_string());
+        let clients = self.connection.open().await?;
+        let leaves = tokio::select! {
+            written = verifiable::write(&clients, &tenant, request_id, &self.out, terminal) => written?,
+            _ = tokio::signal::ctrl_c() => return Err(Failure::refused("interrupted; the output is not complete")),
+        };
+        if terminal.details() {
+            eprintln!(
+                "{} leaves of the log; verify them with: privet audit verify FILE --verifier-key KEY",
+                number(leaves)
+            );
+        }
+        Ok(Exit::Ok)
     }
 }
 

@@ -26,6 +26,8 @@ mod offline;
 mod online;
 mod report;
 
+pub(super) use report::bar_of_entries;
+
 #[cfg(test)]
 mod tests;
 

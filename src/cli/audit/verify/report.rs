@@ -39,7 +39,7 @@ pub(super) fn bar(bytes: Option<u64>, terminal: &Terminal) -> ProgressBar {
 }
 
 /// How far into so many entries.
-pub(super) fn bar_of_entries(entries: u64, terminal: &Terminal) -> ProgressBar {
+pub(in super::super) fn bar_of_entries(entries: u64, terminal: &Terminal) -> ProgressBar {
     styled(Some(entries), OF_ENTRIES, terminal)
 }
 
