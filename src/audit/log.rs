@@ -80,6 +80,9 @@ pub struct Effects {
     pub sealed: Option<Sealed>,
     /// The bodies of entries before this index are deleted from here on.
     pub retained_from: Option<u64>,
+    /// Whether this goes through on a disk that is nearly full, from the store's reserve: what erases, revokes, deletes or
+    /// recovers.
+    pub from_reserve: bool,
 }
 
 /// A sealed segment: it begins where the last one ended.
@@ -102,6 +105,9 @@ pub enum Refused {
     /// An effect is longer than a store takes. Nothing was written.
     #[error("a value to store is too long")]
     TooLong,
+    /// There is nearly no room on the disk, and this is not what the reserve is for. Nothing was written.
+    #[error("the disk is nearly full")]
+    Full,
     /// The log can't be written.
     #[error("the log can't be written")]
     Unavailable,
@@ -359,7 +365,7 @@ impl Log {
     /// Once queued, a record is written whether or not anybody still waits for it.
     ///
     /// # Errors
-    /// [`Refused::Stale`]: nothing was written, decide again. [`Refused::TooLong`]: nothing was written.
+    /// [`Refused::Stale`]: nothing was written, decide again. [`Refused::TooLong`], [`Refused::Full`]: nothing was written.
     /// [`Refused::Unavailable`]: nothing is released any more.
     pub async fn commit<T>(
         &self,
@@ -443,6 +449,14 @@ struct Job {
 }
 
 impl Job {
+    fn takes_from_reserve(&self) -> bool {
+        match self.asked {
+            Asked::Record(_) => self.effects.from_reserve,
+            // It frees room.
+            Asked::Remove { .. } => true,
+        }
+    }
+
     fn bytes(&self) -> usize {
         let effects = self.effects.writes.iter().map(|effect| effect.value.as_ref().map_or(0, Vec::len) + 64);
         let record = match &self.asked {

@@ -187,6 +187,8 @@ pub(super) async fn commit(
     effects: Effects,
 ) -> Result<(), Error> {
     let record = Record::encode(tenant, entry, Vec::new()).map_err(|_| Refused::TooLong)?;
+    // A server must start on a full disk, or nothing could be erased there.
+    let effects = Effects { from_reserve: true, ..effects };
     let _: Released<()> = log.commit(record, basis, effects, Unreleased::new(())).await?;
     Ok(())
 }

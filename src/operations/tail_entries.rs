@@ -154,7 +154,7 @@ impl Window {
                     self.next = from;
                     Err(Over::Again)
                 }
-                Err(Refused::Unavailable) => Err(Over::Failed(super::Failure::Unavailable)),
+                Err(Refused::Full | Refused::Unavailable) => Err(Over::Failed(super::Failure::Unavailable)),
             };
         }
     }
