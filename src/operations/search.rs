@@ -153,11 +153,17 @@ async fn read(service: &Service, candidates: &[u64], direction: Direction) -> Re
     Ok(entries)
 }
 
-/// The index of the entry with this leaf hash.
-pub(super) async fn leaf(service: &Service, leaf_hash: &Hash) -> Result<Option<u64>, Halt> {
+/// The index of the entry with this leaf hash, looking first where it may be. A search does not find entries whose bodies were
+/// deleted.
+pub(super) async fn leaf(service: &Service, leaf_hash: &Hash, hint: Option<u64>) -> Result<Option<u64>, Halt> {
     let unreadable = |error: crate::store::Error| Halt::unreadable(&error);
     let history = service.log.history();
     let mut end = service.log.read_point().0;
+    if let Some(index) = hint.filter(|index| *index < end)
+        && history.leaf(index).await.map_err(unreadable)?.is_some_and(|leaf| leaf.hash == *leaf_hash)
+    {
+        return Ok(Some(index));
+    }
     // The newest entries, which receipts are mostly about, may not be indexed yet.
     loop {
         let watermark = service.index.watermark().max(history.bounds().retained_from());

@@ -73,6 +73,14 @@ async fn whoever_holds_a_receipt_can_have_it_proved() {
     let led_to = open(&proof.checkpoint, &key);
     let leaf: Hash = receipt.leaf_hash.as_ref().try_into().unwrap();
     assert_eq!(proof.index, receipt.entry_index);
+    for index_hint in [receipt.entry_index, 0, u64::MAX] {
+        let hinted = v1::GetInclusionProofRequest {
+            index_hint: Some(index_hint),
+            ..inclusion(Entry::LeafHash(receipt.leaf_hash.clone()))
+        };
+        let found = stranger.audit().get_inclusion_proof(hinted).await.unwrap().into_inner();
+        assert_eq!((found.index, &found.leaf_hash), (receipt.entry_index, &receipt.leaf_hash), "a hint is no more");
+    }
     verify::inclusion(&leaf, proof.index, led_to.size(), &hashes(&proof.hashes), led_to.root()).unwrap();
 
     let request = v1::GetConsistencyProofRequest {
