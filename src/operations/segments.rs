@@ -172,7 +172,7 @@ impl Segments {
             sealed: Some(Sealed { first, end, entry_bytes }),
             ..Effects::default()
         };
-        start::commit(log, &Tenant::system(), entry, Basis::default(), effects).await.map_err(of_commit)?;
+        start::commit(log, &Tenant::system(), entry, Basis::default(), effects).await?;
         tracing::info!(first, end, bytes = sealed.bundle_bytes, "sealed a segment");
         Ok(())
     }
@@ -236,7 +236,7 @@ impl Segments {
             retained_from: Some(range.end),
             ..Effects::default()
         };
-        start::commit(log, &Tenant::system(), entry, Basis::default(), effects).await.map_err(of_commit)?;
+        start::commit(log, &Tenant::system(), entry, Basis::default(), effects).await?;
         tracing::info!(first, end = range.end, "deleted the bodies of a segment");
         self.delete_bodies(range).await
     }
@@ -316,13 +316,6 @@ fn read_segment(key: &[u8], value: &[u8]) -> Result<(u64, Segment), Error> {
     let unfit = || Error::Unfit("the record of a segment can't be read; restore the data directory from a backup");
     let first = key.try_into().map(u64::from_be_bytes).map_err(|_| unfit())?;
     Ok((first, Segment::decode(value).map_err(|_| unfit())?))
-}
-
-fn of_commit(error: start::Error) -> Error {
-    match error {
-        start::Error::Log(refused) => Error::Log(refused),
-        _ => Error::Unfit("the log did not take the record"),
-    }
 }
 
 /// Blocks removed in one group commit.
