@@ -1,4 +1,5 @@
-//! The catalogue: which personal data there is, why it may be touched, and which roles there are.
+//! The catalogue: which personal data there is, why it may be touched, which roles there are, and who is behind which
+//! principals.
 //!
 //! Every class, purpose and role that a policy or a request names must be listed here; what isn't, does not exist. So a
 //! mistyped name is an error when the policy is loaded, and never a rule that silently matches nothing.
@@ -14,7 +15,7 @@ pub(crate) use file::toml_problem;
 pub use problem::Problem;
 pub(crate) use problem::line_at;
 
-use crate::id::{Category, Class, Purpose, Role};
+use crate::id::{Category, Class, PersonId, Principal, Purpose, Role};
 
 /// The purpose of whatever is done to control-plane objects.
 pub const OPERATE: &str = "operate";
@@ -124,7 +125,18 @@ pub struct RoleSpec {
     pub emergency: bool,
 }
 
-/// Every class, purpose and role there is. Look-ups by text allocate nothing.
+/// One person.
+///
+/// What two must do is done by two of these, never by two principals of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PersonSpec {
+    /// Its name.
+    pub id: PersonId,
+    /// Every principal it acts as, in the order of the file; no other person acts as one of them.
+    pub principals: Vec<Principal>,
+}
+
+/// Every class, purpose, role and person there is. Look-ups by text allocate nothing.
 #[derive(Debug, Default)]
 pub struct Catalogue {
     classes: Vec<Arc<ClassSpec>>,
@@ -133,6 +145,8 @@ pub struct Catalogue {
     class_by_name: HashMap<Class, Arc<ClassSpec>>,
     purpose_by_name: HashMap<Purpose, usize>,
     role_by_name: HashMap<Role, usize>,
+    persons: Vec<PersonSpec>,
+    person_by_principal: HashMap<Principal, usize>,
 }
 
 impl Catalogue {
@@ -172,6 +186,16 @@ impl Catalogue {
     /// Every role, in the order of the file.
     pub fn roles(&self) -> impl Iterator<Item = &RoleSpec> {
         self.roles.iter()
+    }
+
+    /// The person behind a principal, if it is listed.
+    pub fn person_of(&self, principal: &Principal) -> Option<&PersonSpec> {
+        self.person_by_principal.get(principal).and_then(|at| self.persons.get(*at))
+    }
+
+    /// Every person, in the order of the file.
+    pub fn persons(&self) -> impl Iterator<Item = &PersonSpec> {
+        self.persons.iter()
     }
 
     /// Whether any class is of this category.

@@ -89,6 +89,13 @@ name!(
 );
 
 name!(
+    /// A human being, whatever principals it acts as: `[a-z0-9-]{1,64}`, one of the catalogue's.
+    PersonId,
+    "a person: [a-z0-9-]{1,64}",
+    |text| bytes(text, 1, 64, |b| lower(b) || b == b'-')
+);
+
+name!(
     /// Why something is done: `[a-z0-9-]{1,64}`, one of the catalogue's.
     Purpose,
     "a purpose: [a-z0-9-]{1,64}",

@@ -10,23 +10,24 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    Catalogue, ClassSpec, FILE_BYTES_MAX, Kind, Problem, PurposeSpec, Retention, RetentionStart, RoleSpec,
+    Catalogue, ClassSpec, FILE_BYTES_MAX, Kind, PersonSpec, Problem, PurposeSpec, Retention, RetentionStart, RoleSpec,
     VALUE_BYTES_MAX, line_at,
 };
-use crate::id::{Category, Class, Invalid, Purpose, Role};
+use crate::id::{Category, Class, Invalid, PersonId, Principal, Purpose, Role};
 
 const ABOUT_BYTES_MAX: usize = 300;
 const RETENTION_DAYS_MAX: u32 = 36_525;
 const CLASSES_MAX: usize = 1_000;
 const PURPOSES_MAX: usize = 1_000;
 const ROLES_MAX: usize = 10_000;
+const PERSONS_MAX: usize = 10_000;
 
 pub(super) fn parse(file_name: &str, text: &str) -> Result<Catalogue, Vec<Problem>> {
     if text.len() > FILE_BYTES_MAX {
         return Err(vec![Problem::of_file(file_name, format!("is longer than {FILE_BYTES_MAX} bytes"))]);
     }
     let file: File = toml::from_str(text).map_err(|error| vec![toml_problem(file_name, text, &error)])?;
-    let mut reader = Reader { file_name, text, names: HashSet::new(), problems: Vec::new() };
+    let mut reader = Reader { file_name, text, names: HashSet::new(), persons: HashSet::new(), problems: Vec::new() };
     let catalogue = reader.catalogue(file);
     if reader.problems.is_empty() {
         Ok(catalogue)
@@ -58,6 +59,8 @@ struct File {
     role: Vec<RoleEntry>,
     #[serde(default)]
     class: Vec<ClassEntry>,
+    #[serde(default)]
+    person: Vec<PersonEntry>,
 }
 
 #[derive(Deserialize)]
@@ -93,11 +96,19 @@ struct RetentionEntry {
     days: Spanned<u32>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PersonEntry {
+    id: Spanned<String>,
+    principals: Spanned<Vec<Spanned<String>>>,
+}
+
 struct Reader<'a> {
     file_name: &'a str,
     text: &'a str,
     /// Names of purposes, roles and classes can't be mistaken for one another, so one set finds every repetition.
     names: HashSet<String>,
+    persons: HashSet<PersonId>,
     problems: Vec<Problem>,
 }
 
@@ -106,9 +117,11 @@ impl Reader<'_> {
         self.at_most("class", file.class.len(), CLASSES_MAX);
         self.at_most("purpose", file.purpose.len(), PURPOSES_MAX);
         self.at_most("role", file.role.len(), ROLES_MAX);
+        self.at_most("person", file.person.len(), PERSONS_MAX);
         let purposes: Vec<PurposeSpec> = file.purpose.into_iter().filter_map(|entry| self.purpose(entry)).collect();
         let roles: Vec<RoleSpec> = file.role.into_iter().filter_map(|entry| self.role(entry)).collect();
         let classes = self.classes(file.class);
+        let (persons, person_by_principal) = self.persons(file.person);
         Catalogue {
             class_by_name: classes.iter().map(|spec| (spec.class.clone(), Arc::clone(spec))).collect(),
             purpose_by_name: purposes.iter().enumerate().map(|(at, spec)| (spec.purpose.clone(), at)).collect(),
@@ -116,6 +129,8 @@ impl Reader<'_> {
             classes,
             purposes,
             roles,
+            persons,
+            person_by_principal,
         }
     }
 
@@ -182,9 +197,42 @@ impl Reader<'_> {
         Some(Retention { from: from?, days })
     }
 
+    fn persons(&mut self, entries: Vec<PersonEntry>) -> (Vec<PersonSpec>, HashMap<Principal, usize>) {
+        let (mut persons, mut behind) = (Vec::with_capacity(entries.len()), HashMap::new());
+        for entry in entries {
+            let at = persons.len();
+            let id = self.parsed(&entry.id, "id", PersonId::parse);
+            if id.as_ref().is_some_and(|id| !self.persons.insert(id.clone())) {
+                self.refuse(&entry.id.span(), "id", format!("{} is listed twice", entry.id.get_ref()));
+            }
+            if entry.principals.get_ref().is_empty() {
+                self.refuse(&entry.principals.span(), "principals", "must name at least one".into());
+            }
+            let mut principals = Vec::with_capacity(entry.principals.get_ref().len());
+            for text in entry.principals.get_ref() {
+                // Never a role: whoever is given the role would be that person.
+                let Some(principal) = self.parsed(text, "principals", Principal::parse_external) else { continue };
+                if behind.insert(principal.clone(), at).is_some() {
+                    self.refuse(&text.span(), "principals", "a principal is one person's, and is listed once".into());
+                }
+                principals.push(principal);
+            }
+            persons.extend(id.map(|id| PersonSpec { id, principals }));
+        }
+        (persons, behind)
+    }
+
+    fn parsed<T>(
+        &mut self,
+        text: &Spanned<String>,
+        field: &'static str,
+        parse: fn(&str) -> Result<T, Invalid>,
+    ) -> Option<T> {
+        parse(text.get_ref()).map_err(|invalid| self.refuse(&text.span(), field, invalid.to_string())).ok()
+    }
+
     fn name<T>(&mut self, text: &Spanned<String>, parse: fn(&str) -> Result<T, Invalid>) -> Option<T> {
-        let name =
-            parse(text.get_ref()).map_err(|invalid| self.refuse(&text.span(), "name", invalid.to_string())).ok()?;
+        let name = self.parsed(text, "name", parse)?;
         if !self.names.insert(text.get_ref().clone()) {
             self.refuse(&text.span(), "name", format!("{} is listed twice", text.get_ref()));
         }
@@ -282,6 +330,49 @@ retention = { from = "closure", days = 30 }
         refused("[[role]]", "[[rule]]", "c.toml:6: unknown field `rule`");
         refused("max_bytes = 320\n", "", "c.toml:10: missing field `max_bytes`");
         refused("[[purpose]]", "[[purpose]", "c.toml:2: ");
+    }
+
+    const PERSONS: &str = r#"
+[[person]]
+id = "jo"
+principals = ["spiffe://a/jo", "user:idp/jo"]
+
+[[person]]
+id = "kim"
+principals = ["user:idp/kim"]
+"#;
+
+    #[test]
+    fn a_person_is_found_by_any_of_its_principals() {
+        let catalogue = parse("c.toml", &[GOOD, PERSONS].concat()).unwrap();
+        let behind = |principal: &str| {
+            catalogue.person_of(&Principal::parse(principal).unwrap()).map(|person| person.id.as_str())
+        };
+        assert_eq!(
+            ["spiffe://a/jo", "user:idp/jo", "user:idp/kim", "user:idp/lee"].map(behind),
+            [Some("jo"), Some("jo"), Some("kim"), None]
+        );
+        assert_eq!(catalogue.persons().count(), 2);
+    }
+
+    #[test]
+    fn a_malformed_person_is_named_by_line_and_field_and_no_principal_is_shown() {
+        for (from, to, expected) in [
+            ("\"kim\"", "\"jo\"", "c.toml:7: field id: jo is listed twice"),
+            ("\"kim\"", "\"Kim\"", "c.toml:7: field id: must be a person: [a-z0-9-]{1,64}"),
+            ("[\"user:idp/kim\"]", "[]", "c.toml:8: field principals: must name at least one"),
+            ("user:idp/kim", "user:idp/jo", "c.toml:8: field principals: a principal is one person's"),
+            ("\"user:idp/jo\"", "\"spiffe://a/jo\"", "c.toml:4: field principals: a principal is one person's"),
+            ("user:idp/kim", "role:clerk", "c.toml:8: field principals: must be a principal"),
+            ("user:idp/kim", "system:sweeper", "c.toml:8: field principals: must be a principal"),
+            ("user:idp/kim", "*", "c.toml:8: field principals: must be a principal"),
+            ("id = \"kim\"", "id = \"kim\"\nroles = []", "c.toml:8: unknown field `roles`"),
+        ] {
+            assert!(PERSONS.contains(from), "{from}");
+            let found = problems(&PERSONS.replacen(from, to, 1));
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].starts_with(expected) && !found[0].contains("idp"), "{found:?}\n{expected}");
+        }
     }
 
     #[test]
