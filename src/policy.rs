@@ -13,6 +13,7 @@
 mod assertions;
 mod cache;
 mod csv;
+mod document;
 mod enforcer;
 mod grant;
 #[cfg(test)]
@@ -28,7 +29,9 @@ mod sources;
 
 use std::{fmt, sync::Arc};
 
+pub use assertions::{Asserted, Assertions};
 pub use cache::DECISIONS_MAX;
+pub use document::Document;
 pub use grant::{Effect, Grant, GrantId, Grantee, Membership, Pattern, Purposes, Tenants, Window};
 pub use roles::CHAIN_MAX;
 pub use sources::{ASSERTIONS, CATALOGUE, MODEL, POLICY, POLICY_BYTES_MAX, Sources, Unreadable};
@@ -79,8 +82,7 @@ pub struct Decision {
 pub struct Snapshot {
     version: u64,
     hash: [u8; 32],
-    catalogue: Catalogue,
-    rules: csv::Rules,
+    document: Document,
     shards: shards::Shards,
     cache: cache::Cache,
     denied: Decision,
@@ -93,25 +95,19 @@ impl Snapshot {
     /// Every [`Problem`] found. What a problem makes meaningless is not looked at: lines together only once each parses, and
     /// assertions only once the lines are sound.
     pub fn build(version: u64, sources: &Sources) -> Result<Self, Vec<Problem>> {
-        refuse_if_any(sources.oversized())?;
-        let mut problems = Vec::new();
-        if let Err((line, message)) = enforcer::check_model(&sources.model) {
-            problems.push(Problem { file: MODEL.into(), line, field: None, message });
-        }
-        let catalogue = Catalogue::parse(CATALOGUE, &sources.catalogue).map_err(|found| problems.extend(found)).ok();
-        let (rules, found) = csv::parse(&sources.policy);
-        problems.extend(found);
-        if let Some(catalogue) = &catalogue {
-            problems.extend(lint::each(&rules, catalogue));
-        }
-        refuse_if_any(problems)?;
-        let catalogue = catalogue.unwrap_or_default();
-        refuse_if_any(lint::together(&rules, &catalogue))?;
-        let shards = shards::Shards::new(&rules);
-        refuse_if_any(assertions::run(&sources.assertions, &catalogue, &rules, &shards))?;
+        Self::of(version, Document::read(sources.clone())?)
+    }
+
+    /// Builds a snapshot of a document that has been read, or refuses it.
+    ///
+    /// # Errors
+    /// A [`Problem`] for each assertion that can't be read or does not hold.
+    pub fn of(version: u64, document: Document) -> Result<Self, Vec<Problem>> {
+        let shards = shards::Shards::new(&document.rules);
+        refuse_if_any(assertions::run(&document, &shards)?.problems())?;
         let denied = Decision { verdict: Verdict::Deny, grant_ids: [].into(), roles: [].into(), valid_until: None };
         let cache = cache::Cache::new();
-        Ok(Self { version, hash: sources.hash(), catalogue, rules, shards, cache, denied })
+        Ok(Self { version, hash: document.sources.hash(), document, shards, cache, denied })
     }
 
     /// Decides `question` at `now_secs` (since 1970). Never fails: what is unclear is denied, and not remembered.
@@ -144,35 +140,42 @@ impl Snapshot {
         &self.hash
     }
 
-    /// The document's classes, purposes and roles.
+    /// The document this was built from.
+    pub fn document(&self) -> &Document {
+        &self.document
+    }
+
+    /// The document's classes, purposes, roles and persons.
     pub fn catalogue(&self) -> &Catalogue {
-        &self.catalogue
+        &self.document.catalogue
     }
 
     /// Every grant, in the order of the file.
     pub fn grants(&self) -> impl Iterator<Item = &Grant> {
-        self.rules.grants.iter().map(|line| &*line.rule)
+        self.document.rules.grants.iter().map(|line| &*line.rule)
     }
 
     /// Every membership, in the order of the file.
     pub fn memberships(&self) -> impl Iterator<Item = &Membership> {
-        self.rules.memberships.iter().map(|line| &*line.rule)
+        self.document.rules.memberships.iter().map(|line| &*line.rule)
     }
 
     /// A problem for each line that has expired by `now_secs`: harmless at a start, refused in a change.
     pub fn expired(&self, now_secs: u64) -> Vec<Problem> {
-        lint::expired(&self.rules, now_secs)
+        lint::expired(&self.document.rules, now_secs)
     }
 
     /// Whether everything a question names exists and fits together. No line could answer one that doesn't.
     fn knows(&self, question: &Question<'_>) -> bool {
         let object_is_known = match question.object {
-            Object::Class(class) => self.catalogue.class(class.as_str()).is_some() && !question.tenant.is_system(),
+            Object::Class(class) => {
+                self.document.catalogue.class(class.as_str()).is_some() && !question.tenant.is_system()
+            }
             Object::Control(_) => true,
         };
         object_is_known
             && applies(question.action, question.object)
-            && self.catalogue.purpose(question.purpose.as_str()).is_some()
+            && self.document.catalogue.purpose(question.purpose.as_str()).is_some()
             && !question.principal.is_system()
     }
 }

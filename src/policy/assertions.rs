@@ -8,7 +8,7 @@ use serde::Deserialize;
 use toml::{Spanned, value::Datetime};
 
 use super::{
-    Question, Verdict, applies,
+    Document, Question, Verdict, applies,
     csv::Rules,
     grant::{Grantee, Pattern, date, secs},
     shards::Shards,
@@ -28,20 +28,77 @@ const STRANGER: &str = "spiffe://stranger.invalid/nobody";
 /// The most decisions that all assertions may take.
 const QUESTIONS_MAX: usize = 250_000;
 
-/// Runs the assertions: a problem for each that can't be read or does not hold.
-pub(super) fn run(text: &str, catalogue: &Catalogue, rules: &Rules, shards: &Shards) -> Vec<Problem> {
+/// What asking every assertion of a document came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assertions {
+    /// Each assertion, in the order of the file.
+    pub asserted: Vec<Asserted>,
+    /// How many decisions that took.
+    pub decisions: usize,
+}
+
+/// One assertion, and whether it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asserted {
+    /// The line that says why, from 1.
+    pub line: usize,
+    /// What it protects, in the words of the file.
+    pub why: String,
+    /// The verdict that its questions must get.
+    pub expected: Verdict,
+    /// How many questions it asks.
+    pub questions: usize,
+    /// How many of them fail.
+    pub failed: usize,
+    /// How the first of those fails; no name of a `user:` principal is in it.
+    pub first_failure: Option<String>,
+}
+
+impl Assertions {
+    /// Asks every assertion of `document`.
+    ///
+    /// # Errors
+    /// A [`Problem`] for each assertion that can't be read, and if they take more decisions than they may.
+    pub fn run(document: &Document) -> Result<Self, Vec<Problem>> {
+        run(document, &Shards::new(&document.rules))
+    }
+
+    /// A problem for each assertion that does not hold.
+    pub fn problems(&self) -> Vec<Problem> {
+        let failed = self.asserted.iter().filter_map(|asserted| {
+            let first = asserted.first_failure.as_ref()?;
+            let message = format!("{} of {} questions fail; the first: {first}", asserted.failed, asserted.questions);
+            Some(Problem::of_line(ASSERTIONS, asserted.line, message))
+        });
+        failed.collect()
+    }
+}
+
+/// Asks the assertions.
+///
+/// # Errors
+/// As for [`Assertions::run`].
+pub(super) fn run(document: &Document, shards: &Shards) -> Result<Assertions, Vec<Problem>> {
+    let Document { sources, catalogue, rules } = document;
+    let text = &sources.assertions;
     let file: File = match toml::from_str(text) {
         Ok(file) => file,
-        Err(error) => return vec![toml_problem(ASSERTIONS, text, &error)],
+        Err(error) => return Err(vec![toml_problem(ASSERTIONS, text, &error)]),
     };
-    let mut run = Run { text, catalogue, rules, shards, asked: 0, problems: Vec::new() };
+    let mut run = Run { text, catalogue, rules, shards, asked: 0, asserted: Vec::new(), problems: Vec::new() };
     for (verdict, entries) in [(Verdict::Allow, &file.allow), (Verdict::Deny, &file.deny)] {
         for entry in entries {
             run.assertion(verdict, entry);
         }
     }
+    run.asserted.sort_by_key(|asserted| asserted.line);
+    let assertions = Assertions { asserted: run.asserted, decisions: run.asked };
+    if run.problems.is_empty() {
+        return Ok(assertions);
+    }
+    run.problems.extend(assertions.problems());
     run.problems.sort();
-    run.problems
+    Err(run.problems)
 }
 
 #[derive(Deserialize)]
@@ -83,6 +140,7 @@ struct Run<'a> {
     rules: &'a Rules,
     shards: &'a Shards,
     asked: usize,
+    asserted: Vec<Asserted>,
     problems: Vec<Problem>,
 }
 
@@ -94,11 +152,14 @@ impl Run<'_> {
         }
         let Some(assertion) = self.read(entry) else { return };
         let mut questions = 0_usize;
-        let mut failures: Vec<String> = Vec::new();
+        let (mut failed, mut first_failure) = (0_usize, None);
         for (principal, object, action, purpose) in assertion.questions() {
             let question = Question { principal, tenant: &assertion.tenant, object, action, purpose };
             questions += 1;
-            failures.extend(self.fails(verdict, &question, assertion.at));
+            if let Some(failure) = self.fails(verdict, &question, assertion.at) {
+                failed += 1;
+                first_failure.get_or_insert(failure);
+            }
             if self.asked > QUESTIONS_MAX {
                 let message = format!("the assertions up to here take more than {QUESTIONS_MAX} decisions");
                 return self.problems.push(Problem::of_line(ASSERTIONS, line, message));
@@ -107,10 +168,8 @@ impl Run<'_> {
         if questions == 0 {
             self.problems.push(Problem::of_line(ASSERTIONS, line, "asks nothing: no action applies to any object"));
         }
-        if let Some(first) = failures.first() {
-            let message = format!("{} of {questions} questions fail; the first: {first}", failures.len());
-            self.problems.push(Problem::of_line(ASSERTIONS, line, message));
-        }
+        let why = entry.why.get_ref().trim().to_owned();
+        self.asserted.push(Asserted { line, why, expected: verdict, questions, failed, first_failure });
     }
 
     /// Says how `question` fails to get `verdict`, if it does: at one moment, or at any.
