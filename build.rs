@@ -2,8 +2,8 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const PUBLIC: [&str; 4] = ["common", "encryption", "authorization", "audit"];
-const STORED: [&str; 3] = ["entry", "key", "log"];
+const PUBLIC: [&str; 5] = ["common", "encryption", "authorization", "audit", "policy"];
+const STORED: [&str; 4] = ["entry", "key", "log", "policy"];
 /// Messages that carry a subject id or a value.
 const SECRET: [&str; 17] = [
     "EncryptRequest",

@@ -9,6 +9,7 @@ mod authorization;
 mod call;
 pub mod convert;
 mod encryption;
+mod policy;
 pub mod status;
 mod tail;
 
@@ -22,6 +23,7 @@ use crate::{
     proto::v1::{
         FILE_DESCRIPTOR_SET, audit_service_server::AuditServiceServer,
         authorization_service_server::AuthorizationServiceServer, encryption_service_server::EncryptionServiceServer,
+        policy_service_server::PolicyServiceServer,
     },
 };
 
@@ -56,11 +58,19 @@ impl Api {
         let authorization = AuthorizationServiceServer::new(self.clone())
             .max_decoding_message_size(message_bytes_max)
             .max_encoding_message_size(answer_bytes_max);
+        let policy = PolicyServiceServer::new(self.clone())
+            .max_decoding_message_size(message_bytes_max)
+            .max_encoding_message_size(answer_bytes_max);
         let audit = AuditServiceServer::new(self)
             .max_decoding_message_size(message_bytes_max)
             .max_encoding_message_size(answer_bytes_max);
         let mut routes = RoutesBuilder::default();
-        routes.add_service(encryption).add_service(authorization).add_service(audit).add_service(health);
+        routes
+            .add_service(encryption)
+            .add_service(authorization)
+            .add_service(policy)
+            .add_service(audit)
+            .add_service(health);
         if reflection {
             let service = tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)

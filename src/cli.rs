@@ -31,6 +31,7 @@ mod index;
 mod input;
 mod options;
 mod output;
+mod policy;
 mod receipts;
 mod table;
 mod verifier;
@@ -82,6 +83,8 @@ enum Client {
     Mask(decrypt::Mask),
     Index(index::Index),
     Check(check::Check),
+    #[command(subcommand)]
+    Policy(policy::Policy),
     #[command(subcommand)]
     Audit(audit::Audit),
 }
@@ -138,6 +141,7 @@ impl Client {
             Self::Mask(command) => command.run(terminal).await,
             Self::Index(command) => command.run(terminal).await,
             Self::Check(command) => command.run(terminal).await,
+            Self::Policy(command) => command.run(terminal).await,
             Self::Audit(command) => command.run(terminal).await,
         }
     }

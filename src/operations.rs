@@ -10,7 +10,7 @@
 //! The order is fixed: a denial never depends on whether a subject exists. An operation runs in a task of its own that holds
 //! its admission permit, so a client that hangs up can neither leave an effect without its record nor escape the limits.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
@@ -41,6 +41,7 @@ pub mod indexing;
 pub mod list_entries;
 pub mod log_key;
 mod page;
+pub mod policies;
 pub mod refusal;
 mod search;
 pub mod segments;
@@ -55,6 +56,9 @@ pub use validate::{Header, Limits, Violation};
 
 /// How often an operation is decided again when what it rests on has moved.
 const RERUNS_MAX: usize = 3;
+
+/// How long a request waits for a policy version that is in force to be put where it is asked.
+const CATCH_UP_MILLIS_MAX: u32 = 2_000;
 
 /// Live tails at once, at most.
 pub const TAILS_MAX: usize = 256;
@@ -158,11 +162,14 @@ async fn story<O: Operation>(
     for _ in 0..=RERUNS_MAX {
         match O::attempt(service, caller, &asked).await {
             Ok(released) => return Ok(released),
-            Err(Halt::Stale) => {}
+            Err(Halt::Stale) => service.catch_up().await,
             // A disk that fails the log fails readers too, in any order: the log is what matters then.
             Err(Halt::Failed(Failure::Unreadable)) if service.log.has_failed() => return Err(Failure::Unavailable),
             Err(Halt::Failed(failure)) => return Err(failure),
             Err(Halt::Denied(denied)) => return Err(service.refuse_denied(O::NAME, caller, denied).await),
+            Err(Halt::Policy(refused, why)) => {
+                return Err(service.refuse_policy(O::NAME, caller, refused, why).await);
+            }
             Err(Halt::NoEntry(missing)) => return Err(service.refuse_no_entry(O::NAME, caller, missing).await),
         }
     }
@@ -176,6 +183,17 @@ impl Service {
     /// The log can't be written.
     pub async fn flush_tally(&self) -> Result<(), Refused> {
         self.tally.flush(&self.log).await
+    }
+
+    /// Waits until decisions are made under the version that the log has in force: between the commit of a version and its
+    /// being put here, whatever is decided is stale.
+    async fn catch_up(&self) {
+        for _ in 0..CATCH_UP_MILLIS_MAX {
+            if self.policy.load().version() >= self.log.policy_version() || self.log.has_failed() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// The region label that entries carry.

@@ -57,11 +57,13 @@ pub enum Space {
     Checkpoint = 9,
     /// Sealed segments, by first index.
     Segment = 10,
+    /// Policy proposals, their bodies, and what is known of policy versions.
+    Proposal = 11,
 }
 
 impl Space {
     /// Every space.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Block,
         Self::TenantHead,
         Self::Policy,
@@ -72,6 +74,7 @@ impl Space {
         Self::LogKey,
         Self::Checkpoint,
         Self::Segment,
+        Self::Proposal,
     ];
 }
 

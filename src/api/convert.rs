@@ -1,6 +1,7 @@
 //! Public messages to and from the domain. Nothing is checked here: `operations` checks what it is given.
 
 pub(super) mod audit;
+pub(super) mod policy;
 
 use prost_types::Timestamp;
 
@@ -143,6 +144,11 @@ fn field_error(error: FieldError) -> v1::FieldError {
         Reason::OverBudget => v1::Reason::OverBudget,
     };
     v1::FieldError { reason: reason.into(), message: error.message.to_owned() }
+}
+
+/// Microseconds since 1970; 0 is no time.
+pub(super) fn timestamp_if_any(micros: u64) -> Option<Timestamp> {
+    (micros > 0).then(|| timestamp(micros))
 }
 
 pub(super) fn timestamp(micros: u64) -> Timestamp {

@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::admission::Refused;
-use crate::operations::{Failure, Refusal};
+use crate::operations::{Failure, Refusal, policies};
 
 /// The domain of every `ErrorInfo`.
 pub const DOMAIN: &str = "privet.v1";
@@ -99,7 +99,31 @@ fn of_refusal(refusal: Refusal) -> Status {
             status(Code::PermissionDenied, &message, details)
         }
         Refusal::NoEntry => status(Code::NotFound, "the log has no such entry", details("NO_ENTRY", None)),
+        Refusal::Policy(refusal) => of_policy(&refusal),
     }
+}
+
+fn of_policy(refusal: &policies::refusal::Refusal) -> Status {
+    use policies::refusal::Refusal;
+    let mut details = details(refusal.reason(), None);
+    let code = match refusal {
+        Refusal::StaleBase { in_force } => {
+            let metadata = HashMap::from([("version_in_force".to_owned(), in_force.to_string())]);
+            details.set_error_info(refusal.reason(), DOMAIN, metadata);
+            Code::Aborted
+        }
+        Refusal::BadPolicy { problems, .. } => {
+            for problem in problems {
+                details.add_bad_request_violation(problem.place(), problem.message.clone());
+            }
+            Code::InvalidArgument
+        }
+        Refusal::NoVersion | Refusal::NoProposal => Code::NotFound,
+        Refusal::NotTouched | Refusal::TooManyTenants(_) => Code::InvalidArgument,
+        Refusal::NotOpen | Refusal::OtherDocument | Refusal::ControlLost(_) => Code::FailedPrecondition,
+        Refusal::SelfApproval | Refusal::Beneficiary | Refusal::NoPerson => Code::PermissionDenied,
+    };
+    status(code, &refusal.to_string(), details)
 }
 
 fn details(reason: &str, retry_after: Option<Duration>) -> ErrorDetails {

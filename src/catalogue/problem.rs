@@ -35,16 +35,18 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// Where it is: `policies/policy.csv:12: field act`.
+    pub fn place(&self) -> String {
+        let line = self.line.map(|line| format!(":{line}")).unwrap_or_default();
+        let field = self.field.map(|field| format!(": field {field}")).unwrap_or_default();
+        format!("{}{line}{field}", self.file)
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
-        if let Some(field) = self.field {
-            write!(f, ": field {field}")?;
-        }
-        write!(f, ": {}", self.message)
+        write!(f, "{}: {}", self.place(), self.message)
     }
 }
 

@@ -25,7 +25,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::failure::Failure;
 use crate::proto::v1::{
     audit_service_client::AuditServiceClient, authorization_service_client::AuthorizationServiceClient,
-    encryption_service_client::EncryptionServiceClient,
+    encryption_service_client::EncryptionServiceClient, policy_service_client::PolicyServiceClient,
 };
 
 /// The code of a request of which nothing is allowed.
@@ -162,6 +162,11 @@ impl Clients {
     /// Asks the policy.
     pub fn authorization(&self) -> AuthorizationServiceClient<Channel> {
         AuthorizationServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// Reads and changes the policy.
+    pub fn policy(&self) -> PolicyServiceClient<Channel> {
+        PolicyServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     /// Reads the access log.

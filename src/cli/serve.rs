@@ -44,9 +44,6 @@ pub struct Serve {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = "privet.toml")]
     config: PathBuf,
-    /// Put changed policy files in force as the next version, on record
-    #[arg(long)]
-    adopt_policy: bool,
     /// Go on under an anchor that has seen nothing of this log, on record
     #[arg(long)]
     new_anchor: bool,
@@ -63,7 +60,7 @@ pub async fn run(args: Serve, terminal: &Terminal) -> Result<Exit> {
     let listener = std::net::TcpListener::bind(address)
         .with_context(|| format!("server.listen: {address} can't be listened on"))?;
     let terminated = shutdown::terminated()?;
-    let policy_changed = if args.adopt_policy { Changed::Adopt } else { Changed::Refuse };
+    let policy_changed = Changed::Refuse;
     let running =
         start(config, Options { listener, policy_changed, new_anchor: args.new_anchor, dev: DevCertificates::Refused })
             .await?;

@@ -66,7 +66,8 @@ pub(super) fn read(slot: &Slot) -> Option<Held<'_>> {
         | Space::Tile
         | Space::LogKey
         | Space::Checkpoint
-        | Space::Segment => None,
+        | Space::Segment
+        | Space::Proposal => None,
     }
 }
 

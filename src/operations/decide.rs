@@ -74,7 +74,7 @@ impl<'a> Decisions<'a> {
 /// Grants and roles named in one entry, at most.
 const NAMED_MAX: usize = 64;
 
-fn add_distinct<'a>(names: &mut Vec<String>, more: impl Iterator<Item = &'a str>) {
+pub(super) fn add_distinct<'a>(names: &mut Vec<String>, more: impl Iterator<Item = &'a str>) {
     for name in more {
         if names.len() < NAMED_MAX && !names.iter().any(|known| known == name) {
             names.push(name.to_owned());

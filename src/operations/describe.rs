@@ -78,7 +78,8 @@ pub(super) fn tail_ended(
     Record::encode(tenant, entry, Vec::new())
 }
 
-fn common(service: &Service, operation: Operation, caller: &Caller, asked: &Checked) -> stored::Entry {
+/// What every record of a request says.
+pub(super) fn common(service: &Service, operation: Operation, caller: &Caller, asked: &Checked) -> stored::Entry {
     stored::Entry {
         operation: operation.into(),
         principal: caller.principal.as_str().to_owned(),

@@ -1,6 +1,6 @@
 //! How requests and fields fail.
 
-use super::{Service, Violation, describe};
+use super::{Service, Violation, describe, policies};
 use crate::{
     audit::{self, Record, Refused, Released, tally},
     id::Tenant,
@@ -29,6 +29,8 @@ pub enum Refusal {
     },
     /// The log has no such entry.
     NoEntry,
+    /// The policy is not changed like that, or has no such part.
+    Policy(policies::refusal::Refusal),
 }
 
 impl audit::Refusal for Refusal {}
@@ -59,6 +61,8 @@ pub enum Halt {
     Denied(Denied),
     /// There is no such entry: to be recorded and refused.
     NoEntry(Denied),
+    /// What is asked of the policy can't be: to be recorded and refused.
+    Policy(Denied, policies::refusal::Refusal),
     /// No further attempt helps.
     Failed(Failure),
 }
@@ -198,6 +202,20 @@ impl Service {
         let Denied { tenant, record } = missing;
         let kind = tally::Kind { operation, principal: Some(caller.principal.clone()), tenant, reason: "NO_ENTRY" };
         self.refuse(kind, DENIED_EACH_MAX, || Some(record), Refusal::NoEntry).await
+    }
+
+    /// What a policy request is refused for though the caller may ask it, recorded like an answer.
+    pub(super) async fn refuse_policy(
+        &self,
+        operation: Operation,
+        caller: &Caller,
+        refused: Denied,
+        why: policies::refusal::Refusal,
+    ) -> Failure {
+        let Denied { tenant, record } = refused;
+        let principal = Some(caller.principal.clone());
+        let kind = tally::Kind { operation, principal, tenant, reason: why.reason() };
+        self.refuse(kind, DENIED_EACH_MAX, || Some(record), Refusal::Policy(why)).await
     }
 
     async fn refuse(

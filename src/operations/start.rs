@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::Service;
+use super::{Service, policies};
 use crate::{
     audit::{Basis, Effects, Log, Record, Refused, Released, Unreleased},
     catalogue::Problem,
@@ -13,7 +13,7 @@ use crate::{
     keyring::{self, Keyring, log_key},
     policy::{Snapshot, Sources},
     proto::stored::{self, Operation, Verdict},
-    store::{self, Direction, Effect, Slot, Space, Store, VALUE_BYTES_MAX},
+    store::{self, Store},
 };
 
 /// What the files on disk may do to a policy that is already in force.
@@ -33,8 +33,7 @@ pub enum Error {
     Policy(Vec<Problem>),
     /// The files on disk are not the policy in force.
     #[error(
-        "the policy files differ from policy version {version}, which is in force; put the files back, or start once with --adopt-policy to make them version {}",
-        version.saturating_add(1)
+        "the policy files are not those of any policy version, and version {version} is in force; files on disk seed the first version only: put them back, start, and propose the change with `privet policy apply`"
     )]
     PolicyChanged {
         /// The version in force.
@@ -77,17 +76,25 @@ pub enum Error {
 
 /// Puts the policy in force: the stored version if there is one, else `files` as version 1.
 ///
+/// Once there is a version, files on disk change nothing: those of any version that there was are what a start before has left,
+/// and all others are a change that nobody has approved.
+///
 /// # Errors
 /// [`Error::Policy`], [`Error::PolicyChanged`], [`Error::PolicyDamaged`], or a store or log that fails.
 pub async fn policy(log: &Log, store: &dyn Store, files: &Sources, changed: Changed) -> Result<Snapshot, Error> {
     let version = log.policy_version();
     if version > 0 {
-        let stored = stored_policy(store, version).await?;
+        let stored = match policies::stored::document(store, version).await {
+            Ok(Some(stored)) => stored,
+            Ok(None) | Err(store::Error::Damaged { .. }) => return Err(Error::PolicyDamaged { version }),
+            Err(error) => return Err(Error::Store(error)),
+        };
         // What the log says is in force, and nothing else.
         if stored.hash() != log.opened_with_policy_hash() {
             return Err(Error::PolicyDamaged { version });
         }
-        if stored.hash() == files.hash() {
+        if was_in_force(store, version, &files.hash()).await? {
+            tracing::info!(version, same = stored.hash() == files.hash(), "the policy in force is the store's");
             return Snapshot::build(version, &stored).map_err(Error::Policy);
         }
         if changed == Changed::Refuse {
@@ -102,13 +109,37 @@ pub async fn policy(log: &Log, store: &dyn Store, files: &Sources, changed: Chan
         effect: format!("policy version {next} in force"),
         ..entry(Operation::AdoptPolicy)
     };
+    let known = stored::PolicyVersion {
+        version: next,
+        policy_hash: snapshot.hash().to_vec(),
+        time_unix_micros: log.now_micros(),
+        proposer: Principal::system("start").as_str().to_owned(),
+        tenants: vec![Tenant::system().to_string()],
+        ..Default::default()
+    };
     let effects = Effects {
-        writes: chunks(next, &files.to_bytes()),
+        writes: policies::stored::version(&known, files),
         policy: Some((next, *snapshot.hash())),
         ..Effects::default()
     };
     commit(log, &Tenant::system(), entry, Basis::default(), effects).await?;
     Ok(snapshot)
+}
+
+/// Whether a document is that of the version in force, or of one before.
+async fn was_in_force(store: &dyn Store, version: u64, hash: &[u8; 32]) -> Result<bool, Error> {
+    const PAGE: usize = 256;
+    let mut below = version.saturating_add(1);
+    loop {
+        let page = policies::stored::versions(store, below, PAGE).await?;
+        if page.iter().any(|known| known.policy_hash == hash) {
+            return Ok(true);
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE => below = last.version,
+            Some(_) | None => return Ok(false),
+        }
+    }
 }
 
 /// Gives a tenant its keys if it has none yet, and checks that it belongs here if it has.
@@ -194,34 +225,4 @@ pub(super) async fn commit(
     let effects = Effects { from_reserve: true, ..effects };
     let _: Released<()> = log.commit(record, basis, effects, Unreleased::new(())).await?;
     Ok(())
-}
-
-fn chunk_key(version: u64, chunk: u16) -> Vec<u8> {
-    [version.to_be_bytes().as_slice(), &chunk.to_be_bytes()].concat()
-}
-
-fn chunks(version: u64, document: &[u8]) -> Vec<Effect> {
-    let chunks = document.chunks(VALUE_BYTES_MAX).zip(0..);
-    chunks
-        .map(|(chunk, n)| Effect {
-            slot: Slot { space: Space::Policy, key: chunk_key(version, n) },
-            value: Some(chunk.to_vec()),
-        })
-        .collect()
-}
-
-async fn stored_policy(store: &dyn Store, version: u64) -> Result<Sources, Error> {
-    const PAGE: usize = 256;
-    let end = version.saturating_add(1).to_be_bytes().to_vec();
-    let mut from = chunk_key(version, 0);
-    let mut document = Vec::new();
-    loop {
-        let page = store.scan(Space::Policy, from..end.clone(), Direction::Ascending, PAGE).await?;
-        from = page.last().map(|(key, _)| [key.as_slice(), &[0]].concat()).unwrap_or_default();
-        let full = page.len() == PAGE;
-        document.extend(page.into_iter().flat_map(|(_, chunk)| chunk));
-        if !full {
-            return Sources::from_bytes(&document).map_err(|_| Error::PolicyDamaged { version });
-        }
-    }
 }

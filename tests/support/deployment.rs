@@ -17,7 +17,7 @@ use privet::{
     operations::start::Changed,
     proto::v1::{
         self, audit_service_client::AuditServiceClient, authorization_service_client::AuthorizationServiceClient,
-        encryption_service_client::EncryptionServiceClient,
+        encryption_service_client::EncryptionServiceClient, policy_service_client::PolicyServiceClient,
     },
     server::{Ended, tls::DevCertificates},
 };
@@ -53,6 +53,8 @@ p, spiffe://acme.example/tester, {tenant}, audit, read, operate, 0, 0, allow
 pub struct Setup {
     /// More lines of `policy.csv`.
     pub policy: String,
+    /// More lines of `catalogue.toml`.
+    pub catalogue: String,
     /// More lines of `privet.toml`.
     pub config: String,
     /// Where the metrics are served, if anywhere.
@@ -144,6 +146,10 @@ impl Client {
 
     pub fn authorization(&self) -> AuthorizationServiceClient<Channel> {
         AuthorizationServiceClient::new(self.channel.clone())
+    }
+
+    pub fn policy(&self) -> PolicyServiceClient<Channel> {
+        PolicyServiceClient::new(self.channel.clone()).max_decoding_message_size(16 << 20)
     }
 
     pub fn audit(&self) -> AuditServiceClient<Channel> {
@@ -295,6 +301,7 @@ pub fn write_files(dir: &Path, ca: &Ca, setup: &Setup) {
         policy.push_str(&TESTER.replace("{tenant}", tenant).replace("id=test", &format!("id={tenant}-test")));
     }
     policy.push_str(&setup.policy);
+    files.get_mut("catalogue.toml").unwrap().push_str(&setup.catalogue);
     for (name, text) in files {
         fs::write(policies.join(name), text).unwrap();
     }

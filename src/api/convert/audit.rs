@@ -212,7 +212,7 @@ pub(in super::super) fn consistency_proof(released: Answer<GetConsistencyProof>)
     }
 }
 
-fn header(tenant: String, request_id: String) -> Header {
+pub(super) fn header(tenant: String, request_id: String) -> Header {
     Header { tenant, request_id, ..Default::default() }
 }
 

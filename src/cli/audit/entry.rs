@@ -234,7 +234,7 @@ fn target(target: &AuditTarget) -> String {
 }
 
 /// What the table calls operations whose names are too long for it.
-const SHORT: [(Operation, &str); 9] = [
+const SHORT: [(Operation, &str); 15] = [
     (Operation::ComputeIndex, "index"),
     (Operation::ListEntries, "list"),
     (Operation::GetCheckpoint, "checkpoint"),
@@ -244,6 +244,12 @@ const SHORT: [(Operation, &str); 9] = [
     (Operation::ExportEntries, "export"),
     (Operation::RotateLogKey, "rotate-key"),
     (Operation::DeleteEntries, "delete"),
+    (Operation::ListPolicyVersions, "policy-versions"),
+    (Operation::ProposeChange, "propose"),
+    (Operation::GetProposal, "read-proposal"),
+    (Operation::ListProposals, "list-proposals"),
+    (Operation::ApproveProposal, "approve"),
+    (Operation::RejectProposal, "reject"),
 ];
 const TARGETS_MAX: usize = 1;
 /// 100 columns in all, each with two blanks behind it; the last takes what a wider terminal has to give.

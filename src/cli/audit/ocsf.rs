@@ -104,10 +104,17 @@ fn class(operation: Operation) -> Class {
         | Operation::GetInclusionProof
         | Operation::GetConsistencyProof
         | Operation::TailEntries
-        | Operation::ExportEntries => Class::Api(Activity::Read),
+        | Operation::ExportEntries
+        | Operation::GetPolicy
+        | Operation::ListPolicyVersions
+        | Operation::GetProposal
+        | Operation::ListProposals
+        | Operation::Simulate => Class::Api(Activity::Read),
         Operation::Unspecified | Operation::Refuse => Class::Api(Activity::Unknown),
         Operation::CreateTenant => Class::Entity(Activity::Create, Kind::Tenant),
-        Operation::AdoptPolicy => Class::Entity(Activity::Update, Kind::Policy),
+        Operation::AdoptPolicy | Operation::ProposeChange | Operation::ApproveProposal | Operation::RejectProposal => {
+            Class::Entity(Activity::Update, Kind::Policy)
+        }
         Operation::Start => Class::Entity(Activity::Activate, Kind::Service),
         Operation::RotateLogKey => Class::Entity(Activity::Update, Kind::LogKey),
         Operation::SealSegment => Class::Entity(Activity::Create, Kind::Segment),
@@ -245,6 +252,14 @@ fn api(entry: &AuditEntry) -> Value {
         | Operation::GetConsistencyProof
         | Operation::TailEntries
         | Operation::ExportEntries => "privet.v1.AuditService",
+        Operation::GetPolicy
+        | Operation::ListPolicyVersions
+        | Operation::ProposeChange
+        | Operation::GetProposal
+        | Operation::ListProposals
+        | Operation::ApproveProposal
+        | Operation::RejectProposal
+        | Operation::Simulate => "privet.v1.PolicyService",
         Operation::Unspecified
         | Operation::Refuse
         | Operation::CreateTenant

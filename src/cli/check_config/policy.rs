@@ -10,7 +10,7 @@ use crate::{
     policy::{Grantee, Snapshot, Sources, Tenants},
 };
 
-/// The policy that a first start, or one with `--adopt-policy`, would put in force.
+/// The policy that a first start would put in force.
 pub(super) fn check(config: &Config, now: u64) -> Found {
     let dir = &config.policy.dir;
     let all = |problems: Vec<Problem>| Found {

@@ -18,7 +18,11 @@ impl From<Status> for Failure {
             return refused;
         }
         let details = status.get_error_details();
-        let failure = match exit(status.code()) {
+        let info = details.error_info();
+        let is_stale = info.is_some_and(|info| info.reason == STALE_BASE);
+        // What came into force meanwhile is to be looked at first: trying again is no help.
+        let exit = if is_stale { Exit::Refused } else { exit(status.code()) };
+        let failure = match exit {
             Exit::Usage => Self::usage(message(&status)),
             Exit::Unavailable => Self::unavailable(message(&status)),
             Exit::Refused | Exit::Ok => Self::refused(message(&status)),
@@ -28,14 +32,14 @@ impl From<Status> for Failure {
                 |v: &tonic_types::FieldViolation| Violation { field: v.field.clone(), rule: v.description.clone() };
             bad.field_violations.iter().map(violation).collect()
         });
-        let info = details.error_info();
         let tenant = info.and_then(|info| info.metadata.get("tenant")).map(String::as_str);
         let failure = failure.violations(violations.unwrap_or_default());
         let failure = match info {
             Some(info) => failure.reason(info.reason.clone()),
             None => failure,
         };
-        match hint(status.code(), tenant) {
+        let hint = if is_stale { Some(STALE_HINT.to_owned()) } else { hint(status.code(), tenant) };
+        match hint {
             Some(hint) => failure.hint(hint),
             None => failure,
         }
@@ -191,6 +195,10 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 }
 
 const CAUSES_MAX: usize = 16;
+
+/// The reason of a policy change that was made from another version than the one in force.
+const STALE_BASE: &str = "STALE_BASE";
+const STALE_HINT: &str = "`privet policy diff BASE` shows what came into force meanwhile; make the change from there";
 
 #[cfg(test)]
 mod tests {

@@ -49,6 +49,22 @@ fn rows() -> Vec<Row> {
     let entries = v1::ListEntriesRequest { tenant: "acme".into(), ..Default::default() };
     let export = v1::ExportEntriesRequest { tenant: "acme".into(), ..Default::default() };
     let tail = v1::TailEntriesRequest { tenant: "acme".into(), ..Default::default() };
+    let read = v1::GetPolicyRequest { tenant: "acme".into(), ..Default::default() };
+    let versions = v1::ListPolicyVersionsRequest { tenant: "acme".into(), ..Default::default() };
+    let remove = v1::PolicyChange { change: Some(v1::policy_change::Change::Remove("acme-test-encrypts".into())) };
+    let propose = v1::ProposeChangeRequest {
+        tenant: "acme".into(),
+        base_version: 1,
+        changes: vec![remove.clone()],
+        reason: "r".into(),
+        ..Default::default()
+    };
+    let simulate =
+        v1::SimulateRequest { tenant: "acme".into(), base_version: 1, changes: vec![remove], ..Default::default() };
+    let proposal = v1::GetProposalRequest { tenant: "acme".into(), id: 1, ..Default::default() };
+    let proposals = v1::ListProposalsRequest { tenant: "acme".into(), ..Default::default() };
+    let approve = v1::ApproveProposalRequest { tenant: "acme".into(), id: 1, ..Default::default() };
+    let reject = v1::RejectProposalRequest { tenant: "acme".into(), id: 1, reason: "r".into(), ..Default::default() };
     let unary = |method, operation, request| Row { method, operation, request, error_inside: |_| None };
     vec![
         unary("privet.v1.EncryptionService/Encrypt", Operation::Encrypt, bytes_of(&to_encrypt)),
@@ -58,6 +74,14 @@ fn rows() -> Vec<Row> {
         unary("privet.v1.AuditService/ListEntries", Operation::ListEntries, bytes_of(&entries)),
         unary("privet.v1.AuditService/ExportEntries", Operation::ExportEntries, bytes_of(&export)),
         unary("privet.v1.AuditService/TailEntries", Operation::TailEntries, bytes_of(&tail)),
+        unary("privet.v1.PolicyService/GetPolicy", Operation::GetPolicy, bytes_of(&read)),
+        unary("privet.v1.PolicyService/ListPolicyVersions", Operation::ListPolicyVersions, bytes_of(&versions)),
+        unary("privet.v1.PolicyService/ProposeChange", Operation::ProposeChange, bytes_of(&propose)),
+        unary("privet.v1.PolicyService/GetProposal", Operation::GetProposal, bytes_of(&proposal)),
+        unary("privet.v1.PolicyService/ListProposals", Operation::ListProposals, bytes_of(&proposals)),
+        unary("privet.v1.PolicyService/ApproveProposal", Operation::ApproveProposal, bytes_of(&approve)),
+        unary("privet.v1.PolicyService/RejectProposal", Operation::RejectProposal, bytes_of(&reject)),
+        unary("privet.v1.PolicyService/Simulate", Operation::Simulate, bytes_of(&simulate)),
         Row {
             method: "privet.v1.EncryptionService/EncryptStream",
             operation: Operation::Encrypt,
