@@ -5,14 +5,19 @@
 //! [`Question`] with a [`Decision`], and only a clear yes is [`Verdict::Allow`]: what casbin errs on, what is unknown, and
 //! what does not fit together is denied.
 //!
+//! A policy is changed by asking for [`Change`]s: a [`Plan`] is the next snapshot, how it differs, and whether somebody else
+//! must approve it.
+//!
 //! What is deliberately absent: a way to change a snapshot, a default that allows, and a switch that turns decisions off.
 //!
 //! Reading order: `sources` (text) → `csv`, `grant` (typed lines) → `roles`, `lint` (what they mean together) → `shards`,
-//! `enforcer` (casbin) → `cache` → `assertions`.
+//! `enforcer` (casbin) → `cache` → `assertions`; then `change` → `diff` → `narrowing`, `person` → `plan`.
 
 mod assertions;
 mod cache;
+mod change;
 mod csv;
+mod diff;
 mod document;
 mod enforcer;
 mod grant;
@@ -21,6 +26,9 @@ mod hostile;
 mod lint;
 #[cfg(test)]
 mod matrix;
+mod narrowing;
+mod person;
+mod plan;
 #[cfg(test)]
 mod property;
 mod roles;
@@ -31,8 +39,13 @@ use std::{fmt, sync::Arc};
 
 pub use assertions::{Asserted, Assertions};
 pub use cache::DECISIONS_MAX;
+pub use change::{CHANGES_MAX, Candidate, Change, GrantDraft, MembershipDraft, apply};
+pub use diff::{Changed, Diff, Differences, FieldChange, FileChange, LINES_SHOWN_MAX};
 pub use document::Document;
 pub use grant::{Effect, Grant, GrantId, Grantee, Membership, Pattern, Purposes, Tenants, Window};
+pub use narrowing::{Direction, Impact, Widening};
+pub use person::{FourEyes, Person, four_eyes, keeps_control};
+pub use plan::Plan;
 pub use roles::CHAIN_MAX;
 pub use sources::{ASSERTIONS, CATALOGUE, MODEL, POLICY, POLICY_BYTES_MAX, Sources, Unreadable};
 
@@ -150,6 +163,14 @@ impl Snapshot {
         &self.document.catalogue
     }
 
+    /// The person behind a principal.
+    pub fn person_of(&self, principal: &Principal) -> Person {
+        match self.document.catalogue.person_of(principal) {
+            Some(spec) => Person::Listed(spec.id.clone()),
+            None => Person::Unlisted(principal.clone()),
+        }
+    }
+
     /// Every grant, in the order of the file.
     pub fn grants(&self) -> impl Iterator<Item = &Grant> {
         self.document.rules.grants.iter().map(|line| &*line.rule)
@@ -162,7 +183,7 @@ impl Snapshot {
 
     /// A problem for each line that has expired by `now_secs`: harmless at a start, refused in a change.
     pub fn expired(&self, now_secs: u64) -> Vec<Problem> {
-        lint::expired(&self.document.rules, now_secs)
+        lint::expired(&self.document.rules, now_secs, |_| true)
     }
 
     /// Whether everything a question names exists and fits together. No line could answer one that doesn't.

@@ -29,9 +29,10 @@ use crate::{
 
 /// The most lines a file may have.
 const LINES_MAX: usize = 100_000;
-const REASON_BYTES_MAX: usize = 300;
+/// The longest reason, in bytes.
+pub(super) const REASON_BYTES_MAX: usize = 300;
 /// The last second of the year 9999, the last that RFC 3339 can write.
-const SECS_MAX: u64 = 253_402_300_799;
+pub(super) const SECS_MAX: u64 = 253_402_300_799;
 const KEYS: [&str; 5] = ["id", "owner", "not_before", "expires", "reason"];
 
 /// A rule and the line it stands on.
@@ -263,7 +264,7 @@ impl Reader {
 }
 
 /// Control characters, and those that make a reviewer see another order of text than casbin does.
-fn deceives(c: char) -> bool {
+pub(super) fn deceives(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
@@ -280,7 +281,7 @@ fn pair(text: &str) -> Option<(&str, &str, &str)> {
     (bare_fits && (tail.is_empty() || next.len() < tail.len())).then_some((key, value, next))
 }
 
-fn tenants(text: &str) -> Result<Tenants, Invalid> {
+pub(super) fn tenants(text: &str) -> Result<Tenants, Invalid> {
     if text == "*" {
         return Ok(Tenants::All);
     }
@@ -288,7 +289,7 @@ fn tenants(text: &str) -> Result<Tenants, Invalid> {
     Tenant::parse_or_system(text).map(Tenants::One).map_err(|_| Invalid { rule })
 }
 
-fn purposes(text: &str) -> Result<Purposes, Invalid> {
+pub(super) fn purposes(text: &str) -> Result<Purposes, Invalid> {
     if text == "*" { Ok(Purposes::All) } else { Purpose::parse(text).map(Purposes::One) }
 }
 

@@ -44,13 +44,14 @@ pub(super) fn together(rules: &Rules, catalogue: &Catalogue) -> Vec<Problem> {
 }
 
 /// A problem for each line that will never hold again. It does no harm, so it is refused in a change and not at a start.
-pub(super) fn expired(rules: &Rules, now: u64) -> Vec<Problem> {
-    let grants = rules.grants.iter().map(|line| (line.number, line.rule.window.expires));
-    let memberships = rules.memberships.iter().map(|line| (line.number, line.rule.expires));
+/// `counts` says of which rules.
+pub(super) fn expired(rules: &Rules, now: u64, counts: impl Fn(&GrantId) -> bool) -> Vec<Problem> {
+    let grants = rules.grants.iter().map(|line| (line.number, &line.rule.id, line.rule.window.expires));
+    let memberships = rules.memberships.iter().map(|line| (line.number, &line.rule.id, line.rule.expires));
     let mut problems: Vec<Problem> = grants
         .chain(memberships)
-        .filter(|(_, expires)| expires.is_some_and(|end| end <= now))
-        .map(|(number, _)| Problem::of_field(POLICY, number, "expires", "is in the past: the line does nothing"))
+        .filter(|(_, id, expires)| expires.is_some_and(|end| end <= now) && counts(id))
+        .map(|(number, ..)| Problem::of_field(POLICY, number, "expires", "is in the past: the line does nothing"))
         .collect();
     problems.sort();
     problems

@@ -64,6 +64,23 @@ impl RoleGraph {
         self.reach(Grantee::Role(role.clone()), |_| true)
     }
 
+    /// The roles that `principal` leads to at any time, each with the first second at which no way there holds any more.
+    pub(super) fn reach_until(&self, principal: &Principal) -> HashMap<Role, u64> {
+        let mut ends: HashMap<Role, u64> = HashMap::new();
+        let mut next = vec![(Grantee::Principal(principal.clone()), u64::MAX)];
+        while let Some((grantee, until)) = next.pop() {
+            for membership in self.of_member.get(&grantee).into_iter().flatten() {
+                let end = until.min(membership.expires.unwrap_or(u64::MAX));
+                let known = ends.entry(membership.role.clone()).or_default();
+                if *known < end {
+                    *known = end;
+                    next.push((Grantee::Role(membership.role.clone()), end));
+                }
+            }
+        }
+        ends
+    }
+
     /// The memberships through which anyone can come to be one of `grantees`, at any time.
     pub(super) fn leading_to<'a>(&self, grantees: impl Iterator<Item = &'a Grantee>) -> Vec<Arc<Membership>> {
         let mut into: HashMap<&Role, Vec<&Arc<Membership>>> = HashMap::new();
@@ -216,6 +233,19 @@ mod tests {
         };
         assert_eq!(at(9), ["role:brief", "role:own", "role:top"]);
         assert_eq!(at(10), ["role:own"]);
+    }
+
+    #[test]
+    fn a_role_is_reached_until_the_longest_way_to_it_ends() {
+        let short = [("spiffe://a/p", "role:brief"), ("role:brief", "role:top"), ("spiffe://a/p", "role:own")];
+        let until = |edges: &[(&str, &str)], role: &str| {
+            let reached = graph(edges).reach_until(&Principal::parse("spiffe://a/p").unwrap());
+            reached.get(&Role::parse(role).unwrap()).copied()
+        };
+        assert_eq!(until(&short, "role:top"), Some(10));
+        assert_eq!(until(&short, "role:own"), Some(u64::MAX));
+        assert_eq!(until(&short, "role:other"), None);
+        assert_eq!(until(&[&short[..], &[("role:own", "role:top")]].concat(), "role:top"), Some(u64::MAX));
     }
 
     #[test]

@@ -1,0 +1,218 @@
+//! Which person is behind a principal, and whether two of them keep each other in check.
+//!
+//! A principal that no person of the catalogue lists is a person of its own, as far as proposing goes; it may be the second
+//! identity of anybody, so it never counts where another person must agree.
+//!
+//! INVARIANT (kept by whoever changes the policy): at every moment there is, in every tenant that has rules, a person who can
+//! propose a change and another who can approve it. Without them the policy could only be recovered on the host.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+};
+
+use super::{
+    Question, Snapshot, Verdict,
+    grant::{Effect, Grant, Grantee, Tenants, date},
+    roles::RoleGraph,
+    sources::POLICY,
+};
+use crate::{
+    catalogue::Problem,
+    id::{Action, ControlObject, Object, PersonId, Principal, Purpose, Tenant},
+};
+
+/// Who is behind a principal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Person {
+    /// A person of the catalogue.
+    Listed(PersonId),
+    /// Nobody knows who: a person of its own, that can't approve.
+    Unlisted(Principal),
+}
+
+impl Person {
+    /// Whether it may agree to what another person proposes.
+    pub fn may_approve(&self) -> bool {
+        matches!(self, Self::Listed(_))
+    }
+}
+
+impl fmt::Display for Person {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listed(id) => fmt::Display::fmt(id, f),
+            Self::Unlisted(principal) => fmt::Display::fmt(principal, f),
+        }
+    }
+}
+
+/// The persons that can change a tenant's part of the policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FourEyes {
+    /// Those who can propose.
+    pub propose: BTreeSet<Person>,
+    /// Those who can approve.
+    pub approve: BTreeSet<Person>,
+}
+
+impl FourEyes {
+    /// Whether one can propose and another approve.
+    pub fn holds(&self) -> bool {
+        self.propose.iter().any(|proposer| self.approve.iter().any(|approver| approver != proposer))
+    }
+}
+
+/// For `_system` and each tenant that a rule names: who can propose and who can approve at `now`.
+pub fn four_eyes(snapshot: &Snapshot, now: u64) -> BTreeMap<Tenant, FourEyes> {
+    let control = Control::of(snapshot);
+    let eyes = |tenant: &Tenant| {
+        let stretches = control.stretches(tenant, now);
+        let persons = |action| {
+            let able = stretches.iter().filter(|stretch| stretch.action == action && stretch.from <= now);
+            able.map(|stretch| stretch.person.clone()).collect()
+        };
+        FourEyes { propose: persons(Action::Propose), approve: persons(Action::Approve) }
+    };
+    control.tenants().into_iter().map(|tenant| (tenant.clone(), eyes(&tenant))).collect()
+}
+
+/// Checks that from `now` on there always are two persons in each tenant, one to propose and another to approve.
+///
+/// With `before`, a tenant that would have lost them no later without the change is left alone: the change did not end it.
+///
+/// # Errors
+/// A [`Problem`] that names the first tenant without them, and from when on.
+pub fn keeps_control(before: Option<&Snapshot>, candidate: &Snapshot, now: u64) -> Result<(), Problem> {
+    let before = before.map(|snapshot| {
+        let control = Control::of(snapshot);
+        (control.tenants(), control)
+    });
+    let lost_before = |tenant: &Tenant| {
+        let (_, control) = before.as_ref().filter(|(tenants, _)| tenants.contains(tenant))?;
+        control.lost(tenant, now)
+    };
+    let control = Control::of(candidate);
+    for tenant in control.tenants() {
+        if let Some(from) = control.lost(&tenant, now)
+            && lost_before(&tenant).is_none_or(|before| before > from)
+        {
+            let when = if from > now { format!(", from {} on", date(from)) } else { String::new() };
+            let message = format!(
+                "leaves tenant {tenant} without a person who can propose a change and another, listed as a [[person]], \
+                 who can approve it{when}"
+            );
+            return Err(Problem::of_file(POLICY, message));
+        }
+    }
+    Ok(())
+}
+
+/// A time in which one principal of a person can do one of the two.
+struct Stretch {
+    action: Action,
+    person: Person,
+    from: u64,
+    until: Option<u64>,
+}
+
+/// A snapshot by what decides who can change it.
+struct Control<'a> {
+    snapshot: &'a Snapshot,
+    /// The allows of either action on the policy.
+    grants: Vec<&'a Grant>,
+    graphs: HashMap<Tenant, RoleGraph>,
+}
+
+impl<'a> Control<'a> {
+    fn of(snapshot: &'a Snapshot) -> Self {
+        let decides =
+            |grant: &&Grant| grant.effect == Effect::Allow && matches!(grant.action, Action::Propose | Action::Approve);
+        let memberships = snapshot.document.rules.memberships.iter().map(|line| &line.rule);
+        Self {
+            snapshot,
+            grants: snapshot.grants().filter(decides).collect(),
+            graphs: RoleGraph::by_tenant(memberships),
+        }
+    }
+
+    /// `_system`, and every tenant that a rule names.
+    fn tenants(&self) -> BTreeSet<Tenant> {
+        let of_grants = self.snapshot.grants().filter_map(|grant| match &grant.tenants {
+            Tenants::One(tenant) => Some(tenant.clone()),
+            Tenants::All => None,
+        });
+        of_grants.chain(self.graphs.keys().cloned()).chain([Tenant::system()]).collect()
+    }
+
+    /// The first moment from `now` on at which a tenant has no two such persons, if there is one.
+    fn lost(&self, tenant: &Tenant, now: u64) -> Option<u64> {
+        let stretches = self.stretches(tenant, now);
+        // Each ability begins and ends with a step; several principals of one person may be able at once.
+        let mut steps: BTreeMap<u64, Vec<(&Stretch, bool)>> = BTreeMap::from([(now, Vec::new())]);
+        for stretch in &stretches {
+            steps.entry(stretch.from).or_default().push((stretch, true));
+            if let Some(until) = stretch.until {
+                steps.entry(until).or_default().push((stretch, false));
+            }
+        }
+        let mut able: BTreeMap<(Action, &Person), usize> = BTreeMap::new();
+        for (moment, steps) in steps {
+            for (stretch, begins) in steps {
+                let count = able.entry((stretch.action, &stretch.person)).or_default();
+                *count = if begins { *count + 1 } else { count.saturating_sub(1) };
+            }
+            able.retain(|_, count| *count > 0);
+            let persons = |wanted| able.keys().filter(move |(action, _)| *action == wanted).map(|(_, person)| *person);
+            // Two of each are enough to find two that differ.
+            let apart = |proposer: &Person| persons(Action::Approve).take(2).any(|approver| approver != proposer);
+            if !persons(Action::Propose).take(2).any(apart) {
+                return Some(moment);
+            }
+        }
+        None
+    }
+
+    /// From `now` on, when who can propose or approve in a tenant.
+    fn stretches(&self, tenant: &Tenant, now: u64) -> Vec<Stretch> {
+        let mut stretches = Vec::new();
+        for action in [Action::Propose, Action::Approve] {
+            for principal in self.reached(tenant, action) {
+                let person = self.snapshot.person_of(&principal);
+                if action == Action::Approve && !person.may_approve() {
+                    continue;
+                }
+                let (object, purpose) = (Object::Control(ControlObject::Policy), Purpose::operate());
+                let question = Question { principal: &principal, tenant, object: &object, action, purpose: &purpose };
+                let mut moment = now;
+                // What is unclear is no ability.
+                while let Ok((decision, holds)) = self.snapshot.shards.decide(&question, moment) {
+                    let until = (holds.end < u64::MAX).then_some(holds.end);
+                    if decision.verdict == Verdict::Allow {
+                        stretches.push(Stretch { action, person: person.clone(), from: moment, until });
+                    }
+                    let Some(next) = until else { break };
+                    moment = next;
+                }
+            }
+        }
+        stretches
+    }
+
+    /// Principals that an allow of `action` reaches in a tenant, at any time.
+    fn reached(&self, tenant: &Tenant, action: Action) -> BTreeSet<Principal> {
+        let grants = self.grants.iter().filter(|grant| grant.action == action && grant.tenants.include(tenant));
+        let grantees: Vec<&Grantee> = grants.map(|grant| &grant.grantee).collect();
+        let graph = self.graphs.get(tenant);
+        let leading = graph.map(|graph| graph.leading_to(grantees.iter().copied())).unwrap_or_default();
+        let members = leading.iter().map(|membership| &membership.member);
+        let principals = grantees.into_iter().chain(members).filter_map(|grantee| match grantee {
+            Grantee::Principal(principal) => Some(principal.clone()),
+            Grantee::Role(_) => None,
+        });
+        principals.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;
