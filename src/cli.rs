@@ -31,6 +31,7 @@ mod index;
 mod input;
 mod options;
 mod output;
+mod policy;
 mod receipts;
 mod table;
 mod verifier;
@@ -84,6 +85,8 @@ enum Client {
     Check(check::Check),
     #[command(subcommand)]
     Audit(audit::Audit),
+    #[command(subcommand)]
+    Policy(policy::Policy),
 }
 
 impl Cli {
@@ -139,6 +142,7 @@ impl Client {
             Self::Index(command) => command.run(terminal).await,
             Self::Check(command) => command.run(terminal).await,
             Self::Audit(command) => command.run(terminal).await,
+            Self::Policy(command) => command.run(terminal).await,
         }
     }
 }

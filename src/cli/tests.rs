@@ -120,6 +120,16 @@ fn a_proof_is_of_one_entry_and_a_key_is_one() {
 }
 
 #[test]
+fn a_policy_is_looked_at_by_its_directory() {
+    for good in ["lint d", "lint d --json", "test d -q", "diff d e"] {
+        assert!(parse(&format!("policy {good}")).is_ok(), "{good}");
+    }
+    for bad in ["", "lint", "test", "diff d", "diff d e f", "lint d --identity i"] {
+        assert!(parse(&format!("policy {bad}")).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn dev_listens_on_loopback_addresses_only() {
     for good in ["127.0.0.1:0", "127.9.9.9:7443", "[::1]:7443"] {
         assert!(parse(&format!("dev --listen {good}")).is_ok(), "{good}");
@@ -153,7 +163,8 @@ fn help_fits_in_100_columns() {
     let client =
         ["encrypt", "decrypt", "mask", "index", "check"].map(|name| root.find_subcommand(name).unwrap().clone());
     let audit: Vec<_> = root.find_subcommand("audit").unwrap().get_subcommands().cloned().collect();
-    for mut command in client.into_iter().chain(audit).chain([root]) {
+    let policy: Vec<_> = root.find_subcommand("policy").unwrap().get_subcommands().cloned().collect();
+    for mut command in client.into_iter().chain(audit).chain(policy).chain([root]) {
         let help = command.render_help().to_string();
         // Examples are there to be copied whole.
         let long = |line: &&str| {

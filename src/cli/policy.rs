@@ -1,0 +1,37 @@
+//! `privet policy`: who may do what, looked at and changed.
+//!
+//! What takes a directory runs without a server, so that a policy kept in git can be checked before anybody proposes it.
+
+use clap::Subcommand;
+
+use super::{
+    failure::{Exit, Failure},
+    terminal::Terminal,
+};
+
+mod diff;
+mod lint;
+pub(super) mod problems;
+mod test;
+
+#[cfg(test)]
+mod golden;
+
+/// Look at who may do what
+#[derive(Subcommand)]
+pub enum Policy {
+    Lint(lint::Lint),
+    Test(test::Test),
+    Diff(diff::Diff),
+}
+
+impl Policy {
+    /// Does it.
+    pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
+        match self {
+            Self::Lint(lint) => lint.run(terminal),
+            Self::Test(test) => test.run(terminal),
+            Self::Diff(diff) => diff.run(terminal),
+        }
+    }
+}
