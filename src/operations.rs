@@ -26,6 +26,7 @@ use crate::{
     store::{ReadPoint, Store},
 };
 
+mod apart;
 pub mod check;
 pub mod checkpoint;
 pub mod compute_index;
@@ -34,11 +35,13 @@ mod decide;
 pub mod decrypt;
 mod describe;
 pub mod encrypt;
+pub mod explain;
 pub mod export_entries;
 mod filter;
 pub mod inclusion_proof;
 pub mod indexing;
 pub mod list_entries;
+pub mod list_grants;
 pub mod log_key;
 mod page;
 pub mod refusal;
@@ -49,6 +52,7 @@ mod subjects;
 pub mod tail_entries;
 mod turns;
 mod validate;
+pub mod who_can;
 
 pub use refusal::{Failure, FieldError, Halt, Reason, Refusal};
 pub use validate::{Header, Limits, Violation};
@@ -71,6 +75,8 @@ pub struct Service {
     pub keyring: Keyring,
     /// The policy in force.
     pub policy: ArcSwap<Snapshot>,
+    /// Policies of entries that were explained lately.
+    pub past: explain::Past,
     /// Nonces.
     pub entropy: Arc<dyn Entropy>,
     /// Who is making keys for whom.

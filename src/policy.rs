@@ -8,12 +8,13 @@
 //! What is deliberately absent: a way to change a snapshot, a default that allows, and a switch that turns decisions off.
 //!
 //! Reading order: `sources` (text) → `csv`, `grant` (typed lines) → `roles`, `lint` (what they mean together) → `shards`,
-//! `enforcer` (casbin) → `cache` → `assertions`.
+//! `enforcer` (casbin) → `cache` → `assertions`; beside them `reach` → `explain`, `who_can` (why, and who else).
 
 mod assertions;
 mod cache;
 mod csv;
 mod enforcer;
+mod explain;
 mod grant;
 #[cfg(test)]
 mod hostile;
@@ -22,16 +23,21 @@ mod lint;
 mod matrix;
 #[cfg(test)]
 mod property;
+mod reach;
 mod roles;
 mod shards;
 mod sources;
+mod who_can;
 
 use std::{fmt, sync::Arc};
 
 pub use cache::DECISIONS_MAX;
+pub use explain::{Cause, Explanation, Mismatch, NEAR_MAX, Near, REACHING_MAX, Sight};
 pub use grant::{Effect, Grant, GrantId, Grantee, Membership, Pattern, Purposes, Tenants, Window};
+pub use reach::Reaching;
 pub use roles::CHAIN_MAX;
 pub use sources::{ASSERTIONS, CATALOGUE, MODEL, POLICY, POLICY_BYTES_MAX, Sources, Unreadable};
+pub use who_can::{Granted, Holders, Privilege};
 
 use crate::{
     catalogue::{Catalogue, Problem},
@@ -93,6 +99,17 @@ impl Snapshot {
     /// Every [`Problem`] found. What a problem makes meaningless is not looked at: lines together only once each parses, and
     /// assertions only once the lines are sound.
     pub fn build(version: u64, sources: &Sources) -> Result<Self, Vec<Problem>> {
+        let snapshot = Self::build_past(version, sources)?;
+        let Self { catalogue, rules, shards, .. } = &snapshot;
+        refuse_if_any(assertions::run(&sources.assertions, catalogue, rules, shards))?;
+        Ok(snapshot)
+    }
+
+    /// Builds a snapshot of a document that was in force before. Its assertions held when it took effect, and are not run.
+    ///
+    /// # Errors
+    /// Every [`Problem`] found.
+    pub fn build_past(version: u64, sources: &Sources) -> Result<Self, Vec<Problem>> {
         refuse_if_any(sources.oversized())?;
         let mut problems = Vec::new();
         if let Err((line, message)) = enforcer::check_model(&sources.model) {
@@ -108,7 +125,6 @@ impl Snapshot {
         let catalogue = catalogue.unwrap_or_default();
         refuse_if_any(lint::together(&rules, &catalogue))?;
         let shards = shards::Shards::new(&rules);
-        refuse_if_any(assertions::run(&sources.assertions, &catalogue, &rules, &shards))?;
         let denied = Decision { verdict: Verdict::Deny, grant_ids: [].into(), roles: [].into(), valid_until: None };
         let cache = cache::Cache::new();
         Ok(Self { version, hash: sources.hash(), catalogue, rules, shards, cache, denied })
@@ -131,6 +147,15 @@ impl Snapshot {
                 tracing::error!(%unclear, action = %question.action, "denied without a clear answer");
                 self.denied.clone()
             }
+        }
+    }
+
+    /// As [`Self::decide`], for questions that nobody will soon ask again: nothing is remembered.
+    fn decide_once(&self, question: &Question<'_>, now_secs: u64) -> Decision {
+        let known = self.knows(question).then(|| self.shards.decide(question, now_secs));
+        match known {
+            Some(Ok((decision, _))) => decision,
+            Some(Err(_)) | None => self.denied.clone(),
         }
     }
 

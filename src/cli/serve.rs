@@ -151,6 +151,7 @@ pub async fn start_on(machine: Machine, config: Config, options: Options) -> Res
         index: Arc::new(index),
         keyring,
         policy: ArcSwap::from_pointee(policy),
+        past: Default::default(),
         page_key: PageKey::random(&*entropy)?,
         entropy,
         turns: Default::default(),

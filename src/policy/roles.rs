@@ -54,6 +54,11 @@ impl RoleGraph {
         &self.memberships
     }
 
+    /// The memberships that this grantee has itself.
+    pub(super) fn of(&self, member: &Grantee) -> &[Arc<Membership>] {
+        self.of_member.get(member).map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// The roles that `principal` has at `now`, itself or through other roles.
     pub(super) fn roles_at(&self, principal: &Principal, now: u64) -> HashSet<Role> {
         self.reach(Grantee::Principal(principal.clone()), |membership| membership.holds_at(now))

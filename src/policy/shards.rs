@@ -26,7 +26,7 @@ use crate::id::{Action, Category, ControlObject, Object, Purpose, Role, Tenant};
 /// How many shards are kept ready at once; more are built again when they are asked for.
 const SHARDS_MAX: u64 = 2_048;
 /// How many grants, and how many roles, a decision names.
-const NAMED_MAX: usize = 8;
+pub(super) const NAMED_MAX: usize = 8;
 
 /// All shards of a policy, built when they are first asked for.
 pub(super) struct Shards {
@@ -65,6 +65,11 @@ impl Shards {
         let graphs = RoleGraph::by_tenant(rules.memberships.iter().map(|line| &line.rule));
         tenants.extend(graphs.keys().cloned());
         Self { lines, graphs, tenants, ready: moka::sync::Cache::new(SHARDS_MAX) }
+    }
+
+    /// Who has which role in a tenant; `None` if nobody has any.
+    pub(super) fn graph(&self, tenant: &Tenant) -> Option<&RoleGraph> {
+        self.graphs.get(tenant)
     }
 
     /// Decides, and says for which seconds around `now` the decision stands.

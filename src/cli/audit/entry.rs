@@ -234,7 +234,7 @@ fn target(target: &AuditTarget) -> String {
 }
 
 /// What the table calls operations whose names are too long for it.
-const SHORT: [(Operation, &str); 9] = [
+const SHORT: [(Operation, &str); 10] = [
     (Operation::ComputeIndex, "index"),
     (Operation::ListEntries, "list"),
     (Operation::GetCheckpoint, "checkpoint"),
@@ -244,6 +244,7 @@ const SHORT: [(Operation, &str); 9] = [
     (Operation::ExportEntries, "export"),
     (Operation::RotateLogKey, "rotate-key"),
     (Operation::DeleteEntries, "delete"),
+    (Operation::ListGrantsFor, "grants-for"),
 ];
 const TARGETS_MAX: usize = 1;
 /// 100 columns in all, each with two blanks behind it; the last takes what a wider terminal has to give.
