@@ -194,7 +194,8 @@ fn a_verification_that_was_broken_off_goes_on_in_the_same_file_and_no_other() {
     let whole = export.file();
     let file = scratch.put(&export);
     // It is broken off where the file can't be read on: here, by a line that is not yet there.
-    let cut = whole.len() * 3 / 4;
+    let line = whole[whole.len() * 3 / 4..].iter().position(|b| *b == b'\n').unwrap();
+    let cut = whole.len() * 3 / 4 + line + 10;
     fs::write(&file, &whole[..cut]).unwrap();
     let ask = scratch.ask(500);
     let outcome = offline::run(Some(&file), &ask, &SILENT).unwrap();
