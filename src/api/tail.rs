@@ -1,4 +1,5 @@
-//! A live tail as a stream: windows of a minute, each one an operation, and what is sent within them.
+//! A live tail as a stream: windows of a minute, each one an operation, and what is sent within them. It ends with the
+//! connection, which its client makes again.
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use super::{
     Api,
     call::{Answers, Arrival, receipts},
     convert::audit as convert,
+    farewell::Farewell,
     status,
 };
 use crate::{
@@ -24,6 +26,7 @@ use crate::{
 struct Tail {
     service: Arc<Service>,
     arrival: Arrival,
+    farewell: Farewell,
     asked: TailEntries,
     window: Option<Window>,
     /// From the first window on.
@@ -38,13 +41,19 @@ impl Api {
         request: Request<v1::TailEntriesRequest>,
     ) -> Result<Response<Answers<v1::TailEntriesResponse>>, Status> {
         let arrival = Arrival::of(request.extensions())?;
+        let farewell = request.extensions().get().cloned().ok_or_else(status::not_ours)?;
         let place = Arc::clone(&self.service.tails).try_acquire_owned().map_err(|_| status::too_many_tails())?;
         let asked = convert::tail_entries(request.into_inner());
         let service = self.service.clone();
-        let tail = Tail { service, arrival, asked, window: None, closing: None, _place: place };
+        let tail = Tail { service, arrival, farewell, asked, window: None, closing: None, _place: place };
         let messages = stream::unfold(Some(tail), |tail| async {
-            let mut tail = tail?;
-            match tail.message().await {
+            let mut tail: Tail = tail?;
+            let mut farewell = tail.farewell.clone();
+            let message = tokio::select! {
+                message = tail.message() => message,
+                () = farewell.said() => return None,
+            };
+            match message {
                 Ok(message) => Some((Ok(message), Some(tail))),
                 Err(status) => Some((Err(status), None)),
             }
