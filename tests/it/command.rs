@@ -45,12 +45,12 @@ fn dev_does_the_main_job_in_a_screenful_and_resumes() {
         let text = stdout(&output);
         assert_eq!(code(&output), 0, "{text}{}", stderr(&output));
         assert!(text.lines().count() <= 40 && text.contains(began), "{text}");
-        assert_eq!(text.matches('✓').count(), 6, "{text}");
+        assert_eq!(text.matches('✓').count(), 7, "{text}");
         assert!(!text.contains("Next") && !text.contains("Ctrl-C"), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
     }
     let quiet = stdout(&run(&[&args[..], &["--quiet"]].concat()));
-    assert_eq!((quiet.lines().count(), quiet.matches('✓').count()), (6, 6), "{quiet}");
+    assert_eq!((quiet.lines().count(), quiet.matches('✓').count()), (7, 7), "{quiet}");
     for identity in [
         "signup-service",
         "billing-service",
