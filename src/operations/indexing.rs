@@ -10,15 +10,19 @@ use crate::{
         index::{Index, Indexed},
     },
     proto::stored,
-    store::{self, Direction},
+    store::{self, Direction, Room, Store},
 };
 
 /// Indexes what is recorded, until it is dropped. Errors are told, and tried again: the index is derived, so nothing is lost.
-pub async fn follow(log: Log, index: Arc<Index>) {
+/// While room on the disk is scarce it waits, so that the log has what is left.
+pub async fn follow(log: Log, store: Arc<dyn Store>, index: Arc<Index>) {
     loop {
         let from = index.watermark();
         let end = log.grown(from).await;
-        if let Err(error) = advance(&log, &index, from, end).await {
+        // A store that can't tell is about to fail by itself.
+        if matches!(store.room(), Ok(Room::Scarce)) {
+            tokio::time::sleep(RETRY_PAUSE).await;
+        } else if let Err(error) = advance(&log, &index, from, end).await {
             tracing::warn!(error = &*error, "the log can't be indexed; it is tried again");
             tokio::time::sleep(RETRY_PAUSE).await;
         }

@@ -27,7 +27,7 @@ use crate::{
     },
     id::Tenant,
     proto::stored::{self, LogChange, Operation, Segment},
-    store::{self, Direction, Effect, Slot, Space, Store},
+    store::{self, Direction, Effect, Room, Slot, Space, Store},
 };
 
 /// When entries are sealed, and how long their bodies are kept.
@@ -56,6 +56,9 @@ pub enum Error {
     /// The log.
     #[error(transparent)]
     Log(#[from] Refused),
+    /// There is no room on the disk for another segment.
+    #[error("room on the disk is scarce, so nothing is sealed: make room")]
+    NoRoom,
     /// The process is ending.
     #[error("sealing was cut off")]
     Stopped(#[from] tokio::task::JoinError),
@@ -81,16 +84,23 @@ impl Segments {
         Some(Self { log, store, archive, rules, due: Mutex::new(None) })
     }
 
-    /// Seals what is due, removes from the store what is sealed, and deletes what was kept for its time.
+    /// Seals what is due, removes from the store what is sealed, and deletes what was kept for its time. The latter two also
+    /// if nothing can be sealed: they make room.
     ///
     /// # Errors
-    /// [`Error`]. What was done before it stands.
+    /// The first [`Error`]. What was done stands.
     pub async fn tend(&self) -> Result<(), Error> {
-        if let Some(end) = self.due_end().await? {
-            self.seal(end).await?;
+        let sealed = self.seal_due().await;
+        let removed = self.remove_sealed().await;
+        let deleted = self.delete_due().await;
+        sealed.and(removed).and(deleted)
+    }
+
+    async fn seal_due(&self) -> Result<(), Error> {
+        match self.due_end().await? {
+            Some(end) => self.seal(end).await,
+            None => Ok(()),
         }
-        self.remove_sealed().await?;
-        self.delete_due().await
     }
 
     /// Finishes a deletion that was recorded and cut off. To be called once, at the start.
@@ -129,12 +139,16 @@ impl Segments {
         Ok((u128::from(age) >= self.rules.age_max.as_micros()).then_some(end))
     }
 
-    /// Seals all entries before `end`, a multiple of 256, that are not sealed yet.
+    /// Seals all entries before `end`, a multiple of 256, that are not sealed yet. Gives up once room on the disk is scarce:
+    /// the log needs what is left.
     ///
     /// # Errors
     /// [`Error`]; nothing is sealed then.
     pub async fn seal(&self, end: u64) -> Result<(), Error> {
         let log = &self.log;
+        if self.store.room()? == Room::Scarce {
+            return Err(Error::NoRoom);
+        }
         let history = log.history().clone();
         let first = history.bounds().sealed_end();
         let checkpoint = log.checkpoint_at(end).await?;
@@ -142,13 +156,19 @@ impl Segments {
         let mut known: Vec<VerifierKey> = stored.iter().filter_map(|key| key.verifier_key.parse().ok()).collect();
         known.push(log.verifier());
         let (archive, note) = (Arc::clone(&self.archive), Arc::clone(&checkpoint));
-        let source = LogSource { history: history.clone(), runtime: Handle::current(), entry_bytes: 0 };
+        let source = LogSource {
+            history: history.clone(),
+            store: self.store.clone(),
+            runtime: Handle::current(),
+            entry_bytes: 0,
+        };
         let (sealed, entry_bytes) = spawn_blocking(move || {
             let mut source = source;
             let sealed = archive.seal(first..end, &mut source, &note, &known)?;
             Ok::<_, archive::Error>((sealed, source.entry_bytes))
         })
-        .await??;
+        .await?
+        .map_err(of_seal)?;
 
         let (oldest, newest) = (entry_time(&history, first).await?, entry_time(&history, end - 1).await?);
         let segment = Segment {
@@ -268,6 +288,7 @@ impl std::fmt::Debug for Segments {
 /// Gives the archive what the store holds.
 struct LogSource {
     history: History,
+    store: Arc<dyn Store>,
     runtime: Handle,
     entry_bytes: u64,
 }
@@ -275,6 +296,10 @@ struct LogSource {
 impl Source for LogSource {
     fn entries(&mut self, bundle: u64) -> Result<Vec<Vec<u8>>, SourceError> {
         let width = u64::from(WIDTH_MAX);
+        // A segment may be longer than what is left on the disk, and the log's own writes must not be what fails.
+        if self.store.room()? == Room::Scarce {
+            return Err(Box::new(Error::NoRoom));
+        }
         let (mut next, end) = (bundle * width, (bundle + 1) * width);
         let mut entries = Vec::with_capacity(usize::from(WIDTH_MAX));
         while next < end {
@@ -316,6 +341,20 @@ fn read_segment(key: &[u8], value: &[u8]) -> Result<(u64, Segment), Error> {
     let unfit = || Error::Unfit("the record of a segment can't be read; restore the data directory from a backup");
     let first = key.try_into().map(u64::from_be_bytes).map_err(|_| unfit())?;
     Ok((first, Segment::decode(value).map_err(|_| unfit())?))
+}
+
+fn of_seal(error: archive::Error) -> Error {
+    let no_room = match &error {
+        archive::Error::Source { source, .. } => matches!(source.downcast_ref(), Some(Error::NoRoom)),
+        archive::Error::Refused(_)
+        | archive::Error::Storage { .. }
+        | archive::Error::Missing { .. }
+        | archive::Error::Damaged { .. }
+        | archive::Error::Entry { .. }
+        | archive::Error::Checkpoint { .. }
+        | archive::Error::Unsealable { .. } => false,
+    };
+    if no_room { Error::NoRoom } else { Error::Archive(error) }
 }
 
 /// Blocks removed in one group commit.

@@ -57,6 +57,7 @@ impl SledStore {
         let directory = Directory::take(path)?;
         let contents = directory.prepare()?;
         let reserve = Reserve::open(directory.path())?;
+        directory.forget_cached()?;
         let tree = open_tree(&directory)?;
         let file = directory.database_file()?;
         let tip = Tip::open(directory.path())?;

@@ -9,6 +9,8 @@ mod left;
 mod load;
 mod power;
 mod scan;
+mod sealing;
 mod site;
 mod slow;
 mod unwritable;
+mod whole;

@@ -1,5 +1,7 @@
 //! Segments: sealed out of the store, read and proved where they lie, deleted when their time is over.
 
+mod full_disk;
+
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use privet::{
@@ -18,7 +20,10 @@ use privet::{
     store::{Direction, Space, Store, sled::SledStore},
 };
 
-use crate::support::clock::TestClock;
+use crate::support::{
+    clock::TestClock,
+    faulty_store::{Faults, FaultyStore},
+};
 
 const ORIGIN: &str = "test/log";
 const NOW: u64 = 1_800_000_000;
@@ -30,10 +35,12 @@ struct Bench {
     ending: Ending,
     clock: Arc<TestClock>,
     segments: Segments,
+    faults: Faults,
 }
 
 async fn open(dir: &Path, clock: Arc<TestClock>) -> Bench {
-    let store: Arc<dyn Store> = Arc::new(SledStore::open(&dir.join("store")).unwrap());
+    let (store, faults) = FaultyStore::new(SledStore::open(&dir.join("store")).unwrap());
+    let store: Arc<dyn Store> = Arc::new(store);
     let signer = Arc::new(SignerKey::new(ORIGIN, &Key::new([7; 32])).unwrap());
     let options = Options {
         origin: ORIGIN.into(),
@@ -49,7 +56,7 @@ async fn open(dir: &Path, clock: Arc<TestClock>) -> Bench {
     let rules = Rules { bytes_max: 200_000, age_max: 30 * DAY, retention: 400 * DAY };
     let segments = Segments::new(log.clone(), store.clone(), rules).unwrap();
     segments.resume().await.unwrap();
-    Bench { store, log, ending, clock, segments }
+    Bench { store, log, ending, clock, segments, faults }
 }
 
 impl Bench {
@@ -103,7 +110,7 @@ impl Bench {
     }
 
     async fn reopen(self, dir: &Path) -> Self {
-        let Self { store, log, ending, clock, segments } = self;
+        let Self { store, log, ending, clock, segments, .. } = self;
         drop((segments, log));
         ending.join();
         drop(store);

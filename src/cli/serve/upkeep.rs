@@ -13,7 +13,7 @@ use crate::{
     audit::Refused,
     operations::{
         Service, indexing,
-        segments::{Rules, Segments},
+        segments::{self, Rules, Segments},
     },
 };
 
@@ -32,7 +32,7 @@ impl Upkeep {
         let segments = Segments::new(service.log.clone(), service.store.clone(), rules);
         let mut others = vec![
             tokio::spawn(sweep_each_half_minute(service.clone())),
-            tokio::spawn(indexing::follow(service.log.clone(), Arc::clone(&service.index))),
+            tokio::spawn(indexing::follow(service.log.clone(), service.store.clone(), Arc::clone(&service.index))),
         ];
         others.extend(segments.map(|segments| tokio::spawn(tend_each_ten_seconds(segments, Arc::clone(service)))));
         Self { tallying: tokio::spawn(flush_each_second(service.clone(), resting)), others, rest }
@@ -79,22 +79,27 @@ async fn tend_each_ten_seconds(segments: Segments, service: Arc<Service>) {
     let mut resumed = false;
     while !service.log.has_failed() {
         ticks.tick().await;
-        let tended = if resumed { segments.tend().await } else { segments.resume().await };
-        match tended {
-            Ok(()) => resumed = true,
-            Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "old entries can't be sealed or deleted; it is tried again"
-                );
-                tokio::time::sleep(RETRY_PAUSE).await;
-            }
+        if let Err(error) = tend(&segments, &mut resumed).await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "old entries can't be sealed or deleted; it is tried again"
+            );
+            tokio::time::sleep(RETRY_PAUSE).await;
         }
         let from = service.log.history().bounds().retained_from();
         if let Err(error) = service.index.forget_before(from) {
             tracing::warn!(error = &error as &dyn std::error::Error, "the index keeps what is deleted");
         }
     }
+}
+
+/// The first time it finishes what was cut off; what is due at a start is seen to at once.
+async fn tend(segments: &Segments, resumed: &mut bool) -> Result<(), segments::Error> {
+    if !*resumed {
+        segments.resume().await?;
+        *resumed = true;
+    }
+    segments.tend().await
 }
 
 const RETRY_PAUSE: Duration = Duration::from_secs(60);

@@ -74,7 +74,7 @@ async fn fail(fault: &str) {
     assert_eq!(told.unwrap().unwrap().status(), ServingStatus::NotServing);
     assert_eq!(node.ended(Duration::from_secs(15)), Ended::Fault);
 
-    let left = Left::read(&site.store()).await.unwrap();
+    let left = Left::read(site.dir.path(), &site.store()).await.unwrap();
     assert_eq!(left.lost(&acknowledged).len(), 0, "of {} acknowledged", acknowledged.len());
     assert_eq!(left.sealed_aliases().len(), left.subjects, "no key without its entry");
     let node = site.boot(&[]);
