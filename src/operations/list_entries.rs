@@ -96,6 +96,10 @@ impl Operation for ListEntries {
         Ok(Asked { header, page_size, cursor, direction, filter, query })
     }
 
+    fn answer_bytes_max(service: &Service) -> usize {
+        PAGE_BYTES_MAX.min(service.limits.message_bytes_max)
+    }
+
     async fn attempt(service: &Service, caller: &Caller, asked: &Asked) -> Result<Released<Page>, Halt> {
         let Asked { header, .. } = asked;
         let at = service.log.read_point();
