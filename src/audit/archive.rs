@@ -70,26 +70,38 @@ pub struct Archive {
 
 impl Archive {
     /// Opens the archive of the log `origin`, makes it if nothing is sealed yet, and brings it to `sealed_end`, which is how
-    /// much the caller knows to be sealed: what a seal wrote that the caller never took is removed again. `known` are the keys
-    /// that the log ever had. Reads a handful of files; [`check`](Self::check) looks for the others.
+    /// much the caller knows to be sealed of the log's `entries`: what a seal wrote that the caller never took is removed again.
+    /// `known` are the keys that the log ever had. Reads a handful of files; [`check`](Self::check) looks for the others.
     ///
     /// # Errors
     /// [`Error`]: the directory is not this archive, holds more or less than `sealed_end`, or its checkpoint is not to be
     /// believed.
-    pub fn open(dir: &Path, origin: &str, known: &[VerifierKey], sealed_end: u64) -> Result<Self, Error> {
-        Self::open_in(Files::new(dir.to_owned()), origin, known, sealed_end)
+    pub fn open(dir: &Path, origin: &str, known: &[VerifierKey], sealed_end: u64, entries: u64) -> Result<Self, Error> {
+        Self::open_in(Files::new(dir.to_owned()), origin, known, sealed_end, entries)
     }
 
-    fn open_in(files: Files, origin: &str, known: &[VerifierKey], sealed_end: u64) -> Result<Self, Error> {
+    fn open_in(
+        files: Files,
+        origin: &str,
+        known: &[VerifierKey],
+        sealed_end: u64,
+        entries: u64,
+    ) -> Result<Self, Error> {
         directory::take(&files, origin, sealed_end)?;
         if let Some(marker) = Marker::read(&files)? {
             if marker.segment.end == sealed_end {
                 seal::settle(&files, &marker)?;
             } else if marker.segment.start == sealed_end {
+                // Nothing is removed that the caller does not have, and nothing of another log's.
+                Top::load(&files, origin, known)?;
+                refuse_older_store(&files, marker.segment.end, entries)?;
                 seal::undo(&files, &marker, origin, known)?;
             }
         }
         let top = Top::load(&files, origin, known)?;
+        if top.size() == 0 && sealed_end > 0 {
+            return Err(Error::Missing { file: files.at(CHECKPOINT) });
+        }
         refuse_other_size(&files, top.size(), sealed_end)?;
         Ok(Self {
             files,
@@ -127,11 +139,22 @@ impl Archive {
     }
 }
 
+/// A segment was sealed of entries that the store had: one that does not have them any more, or not yet, is an older one.
+fn refuse_older_store(files: &Files, end: u64, entries: u64) -> Result<(), Error> {
+    if end <= entries {
+        return Ok(());
+    }
+    Err(Error::Refused(format!(
+        "the archive {} was sealing {end} entries and the store has {entries}: {OLDER_STORE}",
+        files.root().display()
+    )))
+}
+
 fn refuse_other_size(files: &Files, found: u64, sealed_end: u64) -> Result<(), Error> {
     let remedy = match found.cmp(&sealed_end) {
         std::cmp::Ordering::Equal => return Ok(()),
         std::cmp::Ordering::Less => "put back the newer archive",
-        std::cmp::Ordering::Greater => "the store is older than its archive: put back the newer store",
+        std::cmp::Ordering::Greater => OLDER_STORE,
     };
     Err(Error::Refused(format!(
         "the archive {} holds {found} entries and the store says {sealed_end}: {remedy}",
@@ -144,6 +167,7 @@ fn full(content: path::Content) -> Option<path::Path> {
     path::Path::new(content, WIDTH_MAX)
 }
 
+const OLDER_STORE: &str = "the store is older than its archive: put back the newer store";
 const CHECKPOINT: &str = "checkpoint";
 /// 2 MiB: all that proofs need above the leaves of 16 million entries.
 const TILES_KEPT: usize = 256;

@@ -53,7 +53,7 @@ impl Log {
     }
 
     fn open(&self, dir: &Path, sealed_end: u64) -> Result<Archive, Error> {
-        Archive::open(dir, ORIGIN, &self.known(), sealed_end)
+        Archive::open(dir, ORIGIN, &self.known(), sealed_end, u64::MAX)
     }
 
     fn seal(&self, archive: &Archive, segment: Range<u64>) -> Result<Sealed, Error> {

@@ -1,6 +1,7 @@
 //! What the world does to a server – kills, power cuts, slow and full disks, clients that hang up – and what must hold all
 //! the same: nothing acknowledged is lost, nothing happens without its record, nothing readable is left behind.
 
+mod broken;
 mod canary;
 mod cancel;
 mod coverage;

@@ -45,7 +45,7 @@ impl Position {
                 log_key: options.log_key,
                 ..Default::default()
             };
-            let history = history(store, options, &state).await?;
+            let history = history(store, options, &state, 0).await?;
             let edge = Edge::new();
             let checkpoint = sign(&options.origin, &edge, &[&options.signer])
                 .map_err(|error| Error::Refused(format!("the log's origin can't be signed: {error}")))?;
@@ -53,7 +53,7 @@ impl Position {
             return Ok((Self { head, state, tenants: HashMap::new(), edge }, history));
         }
         let state = head_state(&head, options)?;
-        let history = history(store, options, &state).await?;
+        let history = history(store, options, &state, head.entries).await?;
         let edge = history.edge(head.entries).await?;
         let known = [options.signer.verifier().clone()];
         let checkpoint = Checkpoint::open(&state.checkpoint, &options.origin, &known).map_err(|error| {
@@ -106,7 +106,12 @@ async fn verifiers(store: &dyn Store) -> Result<Vec<VerifierKey>, Error> {
     Ok(keys::all(store).await?.iter().filter_map(|key| key.verifier_key.parse().ok()).collect())
 }
 
-async fn history(store: &Arc<dyn Store>, options: &Options, state: &stored::LogHead) -> Result<History, Error> {
+async fn history(
+    store: &Arc<dyn Store>,
+    options: &Options,
+    state: &stored::LogHead,
+    entries: u64,
+) -> Result<History, Error> {
     let (sealed_end, retained_from) = (state.sealed_end, state.retained_from);
     let Some(dir) = options.archive.clone() else {
         let history = History::new(store.clone(), None, sealed_end, retained_from);
@@ -117,14 +122,20 @@ async fn history(store: &Arc<dyn Store>, options: &Options, state: &stored::LogH
     known.push(options.signer.verifier().clone());
     let origin = options.origin.clone();
     let opening = tokio::task::spawn_blocking(move || {
-        let archive = Archive::open(&dir, &origin, &known, sealed_end)?;
+        let archive = Archive::open(&dir, &origin, &known, sealed_end, entries)?;
         archive.check(&known, retained_from)?;
         Ok(archive)
     });
     let opened =
         opening.await.map_err(|stopped| Error::Storage { doing: "opened the archive", source: stopped.into() })?;
-    let archive = opened.map_err(|error: archive::Error| Error::Refused(error.to_string()))?;
+    let archive = opened.map_err(|error: archive::Error| Error::Refused(with_causes(&error)))?;
     Ok(History::new(store.clone(), Some(Arc::new(archive)), sealed_end, retained_from))
+}
+
+/// The whole of what an error says.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn head_state(head: &Head, options: &Options) -> Result<stored::LogHead, Error> {

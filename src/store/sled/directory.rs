@@ -259,7 +259,7 @@ fn is_snapshot(name: &OsStr) -> bool {
 
 fn not_ours(path: &Path) -> Error {
     Error::Refused(format!(
-        "{} holds files that are not a privet store: name an empty directory, or one that does not exist yet",
+        "{} holds files that are not a privet store: name an empty directory, or one that does not exist yet; if it is a store, put back its file {FORMAT}",
         path.display()
     ))
 }

@@ -2,8 +2,10 @@
 //! stays, and all of its parts fit together again. `tests/support/powercut.c` says what a power cut is here.
 
 use std::{
-    env, fs,
-    path::Path,
+    env,
+    fmt::Debug,
+    fs,
+    path::{Path, PathBuf},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -26,6 +28,12 @@ use privet::{
     store::{Direction, Space, Store, sled::SledStore},
 };
 use prost::Message;
+use tracing::{Event, Subscriber, field::Field};
+use tracing_subscriber::{
+    Layer,
+    layer::{Context, SubscriberExt},
+    util::SubscriberInitExt,
+};
 
 use super::{
     load::Random,
@@ -96,7 +104,9 @@ async fn fail_again_and_again(failure: Failure) {
     let mut random = Random::new(failure as u64 + 5);
     let (mut receipts, mut midst, mut sealed_end) = (Vec::new(), Midst::default(), 0);
     for round in 0..ROUNDS {
-        let mut environment = vec![(LUCK, random.next().to_string().into())];
+        // The first time as soon as a step has begun, later at any time in it.
+        let luck = if round < 4 { 0 } else { random.next() };
+        let mut environment = vec![(LUCK, luck.to_string().into())];
         let step = ["sealing", "removing", "deleting", "starting"][round as usize % 4];
         environment.push((DIE_AT, step.into()));
         if failure == Failure::TornPowerCut {
@@ -211,7 +221,7 @@ fn child_writes_and_seals_until_it_is_killed() {
             let record = Record::encode(&Tenant::system(), Entry::default(), vec![]).unwrap();
             log.commit(record, Basis::default(), effects, Unreleased::new(())).await.unwrap();
         }
-        die_in_time(log.history().bounds().clone(), disk.join("store/archive/sealing"));
+        DieInTime::start(disk.join("store/archive/sealing"), log.history().bounds().clone());
         let bounds = log.history().bounds().clone();
         let index = Index::open(&disk.join("store/index"), ORIGIN, bounds.retained_from()..log.read_point().0).unwrap();
         tokio::spawn(indexing::follow(log.clone(), store.clone(), Arc::new(index)));
@@ -248,28 +258,63 @@ async fn append(log: Log, mut random: Random) {
     }
 }
 
-/// Ends this process, as a kill does, a moment after it has begun to seal, to remove or to delete.
-fn die_in_time(bounds: Arc<Bounds>, sealing: std::path::PathBuf) {
-    let step = env::var(DIE_AT).unwrap();
-    let luck = env::var(LUCK).map_or(0, |luck| luck.parse().unwrap());
-    let before = (bounds.sealed_end(), bounds.retained_from());
-    thread::spawn(move || {
-        let begun = || match step.as_str() {
-            "sealing" => {
-                let marker = fs::read_to_string(&sealing).unwrap_or_default();
-                marker.lines().nth(1).is_some_and(|range| range.starts_with(&format!("{} ", bounds.sealed_end())))
-            }
-            "removing" => bounds.sealed_end() > before.0,
-            "deleting" => bounds.retained_from() > before.1,
-            _ => false,
-        };
-        while !begun() {
-            thread::sleep(Duration::from_micros(20));
+/// Ends this process, as a kill does, in the midst of sealing, removing or deleting.
+struct DieInTime {
+    step: String,
+    pause: Duration,
+}
+
+impl DieInTime {
+    fn start(sealing: PathBuf, bounds: Arc<Bounds>) {
+        let luck: u64 = env::var(LUCK).map_or(0, |luck| luck.parse().unwrap());
+        let step = env::var(DIE_AT).unwrap();
+        let pause = Duration::from_micros(luck % if step == "sealing" { 8_000 } else { 1_500 });
+        if step == "sealing" {
+            thread::spawn(move || die_while_it_seals(&sealing, &bounds, pause));
         }
-        thread::sleep(Duration::from_micros(luck % if step == "sealing" { 8_000 } else { 1_500 }));
-        let this = rustix::process::getpid();
-        rustix::process::kill_process(this, rustix::process::Signal::KILL).unwrap();
-    });
+        tracing_subscriber::registry().with(Self { step, pause }).init();
+    }
+}
+
+/// What the log has recorded is told before it is done.
+impl<S: Subscriber> Layer<S> for DieInTime {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let told = match self.step.as_str() {
+            "removing" => "sealed a segment",
+            "deleting" => "deleted the bodies of a segment",
+            _ => return,
+        };
+        let mut begins = false;
+        event.record(&mut |field: &Field, value: &dyn Debug| {
+            begins |= field.name() == "message" && format!("{value:?}") == told;
+        });
+        if begins && self.pause.is_zero() {
+            die();
+        } else if begins {
+            let pause = self.pause;
+            thread::spawn(move || {
+                thread::sleep(pause);
+                die();
+            });
+        }
+    }
+}
+
+fn die_while_it_seals(sealing: &Path, bounds: &Bounds, pause: Duration) {
+    loop {
+        // The one of the last segment stays until the next is begun.
+        let marker = fs::read_to_string(sealing).unwrap_or_default();
+        let next = format!("{} ", bounds.sealed_end());
+        if marker.lines().nth(1).is_some_and(|range| range.starts_with(&next)) {
+            thread::sleep(pause);
+            die();
+        }
+        thread::sleep(Duration::from_micros(20));
+    }
+}
+
+fn die() {
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
 }
 
 /// In the child's environment: in the midst of what it ends.

@@ -12,7 +12,7 @@ fn settled(place: &Place, ends: &[u64]) -> BTreeMap<String, Vec<u8>> {
 fn open_with_fuse(place: &Place, sealed_end: u64, steps: u64) -> Result<Archive, Error> {
     let files = Files::new(place.dir());
     files.fuse.set(steps);
-    Archive::open_in(files, ORIGIN, &SMALL.known(), sealed_end)
+    Archive::open_in(files, ORIGIN, &SMALL.known(), sealed_end, u64::MAX)
 }
 
 /// Does something with 0, 1, 2, … steps until it succeeds; gives how often it did not.
