@@ -128,7 +128,8 @@ impl Operation for ListEntries {
 
         // Record, and with it release.
         targets.add(object, Action::Read.as_str(), Outcome::Allowed, None);
-        let record = describe::decided(service, Self::NAME, caller, header, &decisions, targets)?;
+        let effect = format!("{} entries{}", entries.len(), asked.filter.describe(&whose));
+        let record = describe::reading(service, Self::NAME, caller, header, &decisions, (targets, effect))?;
         let basis = Basis { policy: Some(decisions.basis()), rests: Arc::new(rests) };
         let page = Page { entries, next_page_token };
         Ok(service.log.commit(record, basis, Effects::default(), Unreleased::new(page)).await?)
