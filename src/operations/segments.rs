@@ -194,7 +194,9 @@ impl Segments {
         };
         start::commit(log, &Tenant::system(), entry, Basis::default(), effects).await?;
         tracing::info!(first, end, bytes = sealed.bundle_bytes, "sealed a segment");
-        Ok(())
+        // At once: as long as the archive can go back, an older copy of the store can have it do so.
+        let archive = Arc::clone(&self.archive);
+        Ok(spawn_blocking(move || archive.settle()).await??)
     }
 
     /// Removes from the store the blocks and tiles of sealed entries, some at a time, so that answers never wait long.

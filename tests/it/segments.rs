@@ -1,14 +1,16 @@
 //! Segments: sealed out of the store, read and proved where they lie, deleted when their time is over.
 
 mod full_disk;
+mod older;
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use privet::{
     audit::{
         Basis, Effects, Log, Record, Unreleased,
+        anchor::Anchor,
         checkpoint::Checkpoint,
-        log::{Ending, Options},
+        log::{Ending, OpenError, Options},
         merkle::{Tree, verify},
         note::SignerKey,
     },
@@ -39,6 +41,10 @@ struct Bench {
 }
 
 async fn open(dir: &Path, clock: Arc<TestClock>) -> Bench {
+    try_open(dir, clock, None).await.unwrap()
+}
+
+async fn try_open(dir: &Path, clock: Arc<TestClock>, anchor: Option<Anchor>) -> Result<Bench, OpenError> {
     let (store, faults) = FaultyStore::new(SledStore::open(&dir.join("store")).unwrap());
     let store: Arc<dyn Store> = Arc::new(store);
     let signer = Arc::new(SignerKey::new(ORIGIN, &Key::new([7; 32])).unwrap());
@@ -48,15 +54,14 @@ async fn open(dir: &Path, clock: Arc<TestClock>) -> Bench {
         log_key: 1,
         signs_from: 0,
         archive: Some(dir.join("archive")),
-        anchor: None,
+        anchor,
         new_anchor: false,
     };
-    let (log, ending) =
-        Log::open(store.clone(), clock.clone(), Arc::new(SystemEntropy::open()), options).await.unwrap();
+    let (log, ending) = Log::open(store.clone(), clock.clone(), Arc::new(SystemEntropy::open()), options).await?;
     let rules = Rules { bytes_max: 200_000, age_max: 30 * DAY, retention: 400 * DAY };
     let segments = Segments::new(log.clone(), store.clone(), rules).unwrap();
     segments.resume().await.unwrap();
-    Bench { store, log, ending, clock, segments, faults }
+    Ok(Bench { store, log, ending, clock, segments, faults })
 }
 
 impl Bench {
@@ -109,12 +114,16 @@ impl Bench {
         self.log.history().entries(end - 1..end, Direction::Ascending).await.unwrap()[0].decode().unwrap()
     }
 
-    async fn reopen(self, dir: &Path) -> Self {
+    fn close(self) -> Arc<TestClock> {
         let Self { store, log, ending, clock, segments, .. } = self;
         drop((segments, log));
         ending.join();
         drop(store);
-        open(dir, clock).await
+        clock
+    }
+
+    async fn reopen(self, dir: &Path) -> Self {
+        open(dir, self.close()).await
     }
 }
 

@@ -7,9 +7,9 @@
 //! the signed note of the archive before; nothing if it was empty
 //! ```
 //!
-//! It is durable before the first file of the segment is written, and stays until the caller is known to have taken the
-//! segment: it asks for what comes after, or opens the archive with its end. So a crash between the seal and the caller's own
-//! commit is undone as well.
+//! It is durable before the first file of the segment is written, and stays until the caller has taken the segment: it says so,
+//! asks for what comes after, or opens the archive with its end. So a crash between the seal and the caller's own commit can be
+//! undone as well.
 
 use std::ops::Range;
 

@@ -13,7 +13,7 @@ use crate::{
         checkpoint::Checkpoint,
         history::NoProof,
         keys,
-        note::VerifierKey,
+        note::{SignerKey, VerifierKey},
         tiles::edge::Edge,
     },
     id::Tenant,
@@ -116,15 +116,38 @@ async fn history(store: &Arc<dyn Store>, options: &Options, state: &stored::LogH
     let mut known = verifiers(&**store).await?;
     known.push(options.signer.verifier().clone());
     let origin = options.origin.clone();
-    let opening = tokio::task::spawn_blocking(move || {
-        let archive = Archive::open(&dir, &origin, &known, sealed_end)?;
-        archive.check(&known, retained_from)?;
-        Ok(archive)
-    });
-    let opened =
-        opening.await.map_err(|stopped| Error::Storage { doing: "opened the archive", source: stopped.into() })?;
-    let archive = opened.map_err(|error: archive::Error| Error::Refused(error.to_string()))?;
+    let archive = with_archive(move || Archive::open(&dir, &origin, &known, sealed_end)).await?;
     Ok(History::new(store.clone(), Some(Arc::new(archive)), sealed_end, retained_from))
+}
+
+/// Brings the archive in order and looks whether everything is there, now that the store is known to be the one to serve.
+/// `newest`: its anchor has seen no newer one.
+///
+/// # Errors
+/// [`Error::Refused`], [`Error::Storage`].
+pub(super) async fn finish_archive(
+    history: &History,
+    store: &Arc<dyn Store>,
+    signer: &SignerKey,
+    newest: bool,
+) -> Result<(), Error> {
+    let Some(archive) = history.archive().map(Arc::clone) else { return Ok(()) };
+    let mut known = verifiers(&**store).await?;
+    known.push(signer.verifier().clone());
+    let retained_from = history.bounds().retained_from();
+    with_archive(move || {
+        archive.finish_opening(&known, newest)?;
+        archive.check(&known, retained_from)
+    })
+    .await
+}
+
+async fn with_archive<T: Send + 'static>(
+    job: impl FnOnce() -> Result<T, archive::Error> + Send + 'static,
+) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(job).await;
+    let done = done.map_err(|stopped| Error::Storage { doing: "opened the archive", source: stopped.into() })?;
+    done.map_err(|error| Error::Refused(error.to_string()))
 }
 
 fn head_state(head: &Head, options: &Options) -> Result<stored::LogHead, Error> {
