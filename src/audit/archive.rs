@@ -5,6 +5,7 @@
 //! tile/…         entry bundles and tiles, named as C2SP tlog-tiles names them
 //! checkpoint     the signed note of exactly what is sealed: a multiple of 256 entries
 //! sealing        from the start of a seal until the caller has taken it: how to go back
+//! due            what retention has found due so far
 //! *.new          a file that is being written
 //! ```
 //!
@@ -14,7 +15,7 @@
 //! * `directory`, `marker` – whose the directory is, and what an unfinished seal left
 //! * [`seal`] – adds a segment; a crash at any step leaves the archive before it or the one after it
 //! * `top`, `read` – bundles, tiles and leaf hashes, none of them given before it was checked
-//! * `retain` – deletes old entry bundles; says whether what must be there is there
+//! * `retain`, `due` – deletes old entry bundles, and remembers which are to go; says whether what must be there is there
 //!
 //! Root of trust is the checkpoint, whose signature is checked when it is read. The tiles on the tree's right edge are kept in
 //! memory and have its root; a full tile has the hash that the tile above it holds, and a bundle's entries that of theirs. So a
@@ -26,6 +27,7 @@
 //! ever written again; retention unlinks.
 
 mod directory;
+mod due;
 mod error;
 mod files;
 mod kept;
@@ -45,6 +47,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
+pub use due::Due;
 pub use error::Error;
 pub use seal::{Sealed, Source, SourceError};
 

@@ -2,6 +2,7 @@
 
 mod full_disk;
 mod older;
+mod retention;
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
@@ -60,7 +61,6 @@ async fn try_open(dir: &Path, clock: Arc<TestClock>, anchor: Option<Anchor>) -> 
     let (log, ending) = Log::open(store.clone(), clock.clone(), Arc::new(SystemEntropy::open()), options).await?;
     let rules = Rules { bytes_max: 200_000, age_max: 30 * DAY, retention: 400 * DAY };
     let segments = Segments::new(log.clone(), store.clone(), rules).unwrap();
-    segments.resume().await.unwrap();
     Ok(Bench { store, log, ending, clock, segments, faults })
 }
 
@@ -187,37 +187,6 @@ async fn few_entries_are_sealed_by_age() {
     bench.segments.tend().await.unwrap();
     assert_eq!(bench.log.history().bounds().sealed_end(), 256, "the oldest unsealed one is a moment old");
     bench.check(0).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn bodies_are_deleted_only_when_they_were_due_for_a_day() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut bench = open(dir.path(), bench_clock()).await;
-    bench.append(600).await;
-    bench.segments.seal(256).await.unwrap();
-    bench.segments.seal(512).await.unwrap();
-    bench.clock.advance(399 * DAY);
-    bench.segments.tend().await.unwrap();
-    assert_eq!(bench.log.history().bounds().retained_from(), 0, "not due yet");
-    bench.clock.advance(DAY);
-    bench.segments.tend().await.unwrap();
-    assert_eq!(bench.log.history().bounds().retained_from(), 0, "due since now");
-    bench.clock.advance(DAY);
-    bench.segments.tend().await.unwrap();
-    assert_eq!(bench.log.history().bounds().retained_from(), 256);
-    let entry = bench.last().await;
-    assert_eq!(entry.operation(), Operation::DeleteEntries);
-    assert_eq!(entry.log_change.unwrap().end_index, 256);
-    bench.check(256).await;
-    assert!(bench.log.history().entries(255..256, Direction::Ascending).await.is_err());
-    assert!(!dir.path().join("archive/tile/entries/000").exists());
-    assert!(dir.path().join("archive/tile/0/000").exists(), "the tree stays");
-
-    // Cut off between the record and the deletion: the next start finishes it.
-    fs::write(dir.path().join("archive/tile/entries/000"), b"left behind").unwrap();
-    bench = bench.reopen(dir.path()).await;
-    assert!(!dir.path().join("archive/tile/entries/000").exists());
-    bench.check(256).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -62,7 +62,8 @@ impl Marker {
     }
 }
 
-fn sum(head: &str, note: &str) -> String {
+/// The first 16 hex digits of SHA-256 over both.
+pub(super) fn sum(head: &str, note: &str) -> String {
     let hash = digest(&SHA256, [head, note].concat().as_bytes());
     hex::encode(hash.as_ref().first_chunk::<8>().unwrap_or(&[0; 8]))
 }
