@@ -9,7 +9,7 @@
 mod retention;
 
 use std::{
-    ops::Range,
+    ops::{Range, RangeInclusive},
     sync::{Arc, Mutex, atomic::AtomicU64},
     time::Duration,
 };
@@ -38,7 +38,7 @@ use crate::{
 /// When entries are sealed, and how long their bodies are kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// Bytes of unsealed entries from which on they are sealed.
+    /// Bytes of unsealed entries from which on they are sealed, so many at a time.
     pub bytes_max: u64,
     /// Age of the oldest unsealed entry from which on they are sealed.
     pub age_max: Duration,
@@ -108,10 +108,10 @@ impl Segments {
     async fn seal_due(&self) -> Result<(), Error> {
         // If that failed after the last seal.
         self.settle().await?;
-        match self.due_end().await? {
-            Some(end) => self.seal(end).await,
-            None => Ok(()),
+        while let Some(end) = self.due_end().await? {
+            self.seal(end).await?;
         }
+        Ok(())
     }
 
     /// Where a segment that is due would end; `None` if none is.
@@ -122,15 +122,33 @@ impl Segments {
         let width = u64::from(WIDTH_MAX);
         let end = published.edge.size() / width * width;
         // A checkpoint of a size that an earlier log key signed can't be signed any more.
-        if end <= sealed_end || end < log.signs_from() {
+        let least = log.signs_from().max(sealed_end + 1).next_multiple_of(width);
+        if end < least {
             return Ok(None);
         }
         if published.unsealed_bytes >= self.rules.bytes_max {
-            return Ok(Some(end));
+            return self.full_end(sealed_end, least..=end).await.map(Some);
         }
         let oldest = entry_time(log.history(), sealed_end).await?;
         let age = log.now_micros().saturating_sub(oldest);
         Ok((u128::from(age) >= self.rules.age_max.as_micros()).then_some(end))
+    }
+
+    /// Where the entries from `first` on have the bytes of a segment: the first of the possible ends, or the last one if they
+    /// have not.
+    async fn full_end(&self, first: u64, ends: RangeInclusive<u64>) -> Result<u64, Error> {
+        let (mut next, mut bytes) = (first, 0);
+        while next < *ends.end() {
+            for entry in self.log.history().entries(next..*ends.end(), Direction::Ascending).await? {
+                next = entry.index + 1;
+                bytes += entry.bytes.len() as u64;
+                let is_end = next.is_multiple_of(WIDTH_MAX.into()) && ends.contains(&next);
+                if is_end && bytes >= self.rules.bytes_max {
+                    return Ok(next);
+                }
+            }
+        }
+        Ok(*ends.end())
     }
 
     /// Seals all entries before `end`, a multiple of 256, that are not sealed yet. Gives up once room on the disk is scarce:

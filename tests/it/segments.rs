@@ -18,10 +18,12 @@ use privet::{
     entropy::SystemEntropy,
     id::Tenant,
     operations::segments::{Rules, Segments},
-    proto::stored::{Entry, Operation, Target},
+    proto::stored::{Entry, Operation, Segment, Target},
     secret::Key,
     store::{Direction, Space, Store, sled::SledStore},
 };
+
+use prost::Message;
 
 use crate::support::{
     clock::TestClock,
@@ -159,6 +161,41 @@ async fn entries_past_the_size_are_sealed_and_leave_the_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_becomes_segments_of_the_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = open(dir.path(), bench_clock()).await;
+    for _ in 0..6 {
+        bench.append(600).await;
+    }
+    let all = bench.log.published().unsealed_bytes;
+    assert!(all > 1_000_000, "{all}");
+    bench.segments.tend().await.unwrap();
+    let records = bench.store.scan(Space::Segment, vec![]..vec![0xff; 9], Direction::Ascending, 100).await.unwrap();
+    let segments: Vec<Segment> = records.iter().map(|(_, value)| Segment::decode(value.as_slice()).unwrap()).collect();
+    // Each has what makes one, and at most a bundle more.
+    assert!(segments.len() > 3 && segments.iter().all(|one| (200_000..330_000).contains(&one.bytes)), "{segments:?}");
+    let published = bench.log.published();
+    assert!(published.unsealed_bytes < 200_000, "{}", published.unsealed_bytes);
+    bench.check(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_does_not_end_before_what_the_newest_key_signs() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = open(dir.path(), bench_clock()).await;
+    bench.append(1_000).await;
+    let new = Arc::new(SignerKey::new(ORIGIN, &Key::new([8; 32])).unwrap());
+    let effects = Effects { log_key: Some((1_000, new)), ..Default::default() };
+    let record = Record::encode(&Tenant::system(), Entry::default(), vec![]).unwrap();
+    bench.log.commit(record, Basis::default(), effects, Unreleased::new(())).await.unwrap();
+    bench.segments.tend().await.unwrap();
+    assert_eq!(bench.log.history().bounds().sealed_end(), 0, "the next end that it signs is 1,024");
+    bench.append(300).await;
+    bench.segments.tend().await.unwrap();
+    assert_eq!(bench.log.history().bounds().sealed_end(), 1_024);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_seal_is_recorded_with_what_it_sealed() {
     let dir = tempfile::tempdir().unwrap();
     let bench = open(dir.path(), bench_clock()).await;
@@ -212,6 +249,6 @@ async fn readers_and_writers_go_on_while_a_segment_is_sealed_and_removed() {
     };
     let (tended, (), ()) = tokio::join!(bench.segments.tend(), reads, writes);
     tended.unwrap();
-    assert!(bench.log.history().bounds().sealed_end() >= 1_792);
+    assert!(bench.log.history().bounds().sealed_end() >= 1_280);
     bench.check(0).await;
 }
