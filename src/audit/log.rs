@@ -32,7 +32,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use lease::Lease;
-use position::{Position, anchored};
+use position::{Position, anchored, finish_archive};
 pub use published::Published;
 use published::sign;
 use publisher::Publisher;
@@ -182,10 +182,13 @@ impl Log {
     ) -> Result<(Self, Ending), OpenError> {
         let (position, history) = Position::read(&store, &options).await?;
         let Options { origin, signer, signs_from, anchor, new_anchor, .. } = options;
+        // Nothing is changed before it is known that this store is to be served.
+        let seen = anchor.as_ref().is_some_and(|anchor| anchor.newest().is_some());
         let anchor = match anchor {
             Some(anchor) => Some(anchored(anchor, new_anchor, &origin, &store, &position, &history).await?),
             None => None,
         };
+        finish_archive(&history, &store, &signer, seen).await?;
         let Position { head, state, edge, .. } = &position;
         let shared = Arc::new(Shared {
             entries: AtomicU64::new(head.entries),

@@ -13,7 +13,7 @@ use crate::{
         checkpoint::Checkpoint,
         history::NoProof,
         keys,
-        note::VerifierKey,
+        note::{SignerKey, VerifierKey},
         tiles::edge::Edge,
     },
     id::Tenant,
@@ -45,7 +45,7 @@ impl Position {
                 log_key: options.log_key,
                 ..Default::default()
             };
-            let history = history(store, options, &state, 0).await?;
+            let history = history(store, options, &state).await?;
             let edge = Edge::new();
             let checkpoint = sign(&options.origin, &edge, &[&options.signer])
                 .map_err(|error| Error::Refused(format!("the log's origin can't be signed: {error}")))?;
@@ -53,7 +53,7 @@ impl Position {
             return Ok((Self { head, state, tenants: HashMap::new(), edge }, history));
         }
         let state = head_state(&head, options)?;
-        let history = history(store, options, &state, head.entries).await?;
+        let history = history(store, options, &state).await?;
         let edge = history.edge(head.entries).await?;
         let known = [options.signer.verifier().clone()];
         let checkpoint = Checkpoint::open(&state.checkpoint, &options.origin, &known).map_err(|error| {
@@ -106,12 +106,7 @@ async fn verifiers(store: &dyn Store) -> Result<Vec<VerifierKey>, Error> {
     Ok(keys::all(store).await?.iter().filter_map(|key| key.verifier_key.parse().ok()).collect())
 }
 
-async fn history(
-    store: &Arc<dyn Store>,
-    options: &Options,
-    state: &stored::LogHead,
-    entries: u64,
-) -> Result<History, Error> {
+async fn history(store: &Arc<dyn Store>, options: &Options, state: &stored::LogHead) -> Result<History, Error> {
     let (sealed_end, retained_from) = (state.sealed_end, state.retained_from);
     let Some(dir) = options.archive.clone() else {
         let history = History::new(store.clone(), None, sealed_end, retained_from);
@@ -121,15 +116,38 @@ async fn history(
     let mut known = verifiers(&**store).await?;
     known.push(options.signer.verifier().clone());
     let origin = options.origin.clone();
-    let opening = tokio::task::spawn_blocking(move || {
-        let archive = Archive::open(&dir, &origin, &known, sealed_end, entries)?;
-        archive.check(&known, retained_from)?;
-        Ok(archive)
-    });
-    let opened =
-        opening.await.map_err(|stopped| Error::Storage { doing: "opened the archive", source: stopped.into() })?;
-    let archive = opened.map_err(|error: archive::Error| Error::Refused(with_causes(&error)))?;
+    let archive = with_archive(move || Archive::open(&dir, &origin, &known, sealed_end)).await?;
     Ok(History::new(store.clone(), Some(Arc::new(archive)), sealed_end, retained_from))
+}
+
+/// Brings the archive in order and looks whether everything is there, now that the store is known to be the one to serve.
+/// `newest`: its anchor has seen no newer one.
+///
+/// # Errors
+/// [`Error::Refused`], [`Error::Storage`].
+pub(super) async fn finish_archive(
+    history: &History,
+    store: &Arc<dyn Store>,
+    signer: &SignerKey,
+    newest: bool,
+) -> Result<(), Error> {
+    let Some(archive) = history.archive().map(Arc::clone) else { return Ok(()) };
+    let mut known = verifiers(&**store).await?;
+    known.push(signer.verifier().clone());
+    let retained_from = history.bounds().retained_from();
+    with_archive(move || {
+        archive.finish_opening(&known, newest)?;
+        archive.check(&known, retained_from)
+    })
+    .await
+}
+
+async fn with_archive<T: Send + 'static>(
+    job: impl FnOnce() -> Result<T, archive::Error> + Send + 'static,
+) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(job).await;
+    let done = done.map_err(|stopped| Error::Storage { doing: "opened the archive", source: stopped.into() })?;
+    done.map_err(|error| Error::Refused(with_causes(&error)))
 }
 
 /// The whole of what an error says.

@@ -13,7 +13,7 @@ use crate::{
     audit::Refused,
     operations::{
         Service, indexing,
-        segments::{self, Rules, Segments},
+        segments::{Rules, Segments},
     },
 };
 
@@ -76,14 +76,18 @@ async fn sweep_each_half_minute(service: Arc<Service>) {
 async fn tend_each_ten_seconds(segments: Segments, service: Arc<Service>) {
     let mut ticks = interval(Duration::from_secs(10));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut resumed = false;
     while !service.log.has_failed() {
         ticks.tick().await;
-        if let Err(error) = tend(&segments, &mut resumed).await {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "old entries can't be sealed or deleted; it is tried again"
-            );
+        let steps = ["sealed", "removed from the store", "found due for deletion", "deleted"];
+        let mut failed = false;
+        for (step, tended) in steps.into_iter().zip(segments.tend_each().await) {
+            if let Err(error) = tended {
+                failed = true;
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "old entries can't be {step}; it is tried again");
+            }
+        }
+        if failed {
             tokio::time::sleep(RETRY_PAUSE).await;
         }
         let from = service.log.history().bounds().retained_from();
@@ -91,15 +95,6 @@ async fn tend_each_ten_seconds(segments: Segments, service: Arc<Service>) {
             tracing::warn!(error = &error as &dyn std::error::Error, "the index keeps what is deleted");
         }
     }
-}
-
-/// The first time it finishes what was cut off; what is due at a start is seen to at once.
-async fn tend(segments: &Segments, resumed: &mut bool) -> Result<(), segments::Error> {
-    if !*resumed {
-        segments.resume().await?;
-        *resumed = true;
-    }
-    segments.tend().await
 }
 
 const RETRY_PAUSE: Duration = Duration::from_secs(60);
