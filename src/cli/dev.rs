@@ -8,6 +8,7 @@ mod claim;
 mod customers;
 mod layout;
 mod pki;
+mod proof;
 mod report;
 mod scenario;
 
@@ -22,11 +23,13 @@ use super::{
     failure::Exit,
     serve::{self, Options},
     terminal::Terminal,
+    verifier,
 };
 use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     entropy::SystemEntropy,
+    keyring::root::FileRoot,
     operations::start::Changed,
     server::{
         Ended,
@@ -67,10 +70,15 @@ pub async fn run(args: Dev, terminal: &Terminal) -> Result<Exit> {
     // The policy files of a development directory are there to be edited.
     let options =
         Options { listener, policy_changed: Changed::Adopt, new_anchor: false, dev: DevCertificates::Accepted };
-    let running = serve::start(Config::load(&layout.config())?, options).await?;
+    let config = Config::load(&layout.config())?;
+    let running = serve::start(config.clone(), options).await?;
     layout.write_address(running.address())?;
+    // Whoever audits a log has its key from elsewhere than from its server.
+    let root = FileRoot::open(&config.root.dir, Arc::new(SystemEntropy::open()))?;
+    let key = verifier::first_of(&config, &root)?;
+    layout.write_verifier_key(&key)?;
 
-    let outcome = scenario::run(&args.dir).await?;
+    let outcome = scenario::run(&args.dir, &key).await?;
     let report = Report {
         dir: &args.dir,
         address: running.address(),

@@ -3,7 +3,14 @@
 
 use std::{fs::File, io::Read, str::FromStr};
 
-use crate::audit::{announcement::Keys, note::VerifierKey};
+use crate::{
+    audit::{
+        announcement::Keys,
+        note::{SignerKey, VerifierKey},
+    },
+    config::Config,
+    keyring::{log_key::LogKey, root::RootProvider},
+};
 
 /// Verifier keys that somebody vouches for: at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +68,21 @@ impl KnownKeys {
             keys.iter().map(|key| key.parse().map_err(|error| NoKeys(format!("{error}")))).collect::<Result<_, _>>()?;
         if keys.is_empty() { Err(NoKeys("no verifier key".to_owned())) } else { Ok(Self(keys)) }
     }
+}
+
+impl From<VerifierKey> for KnownKeys {
+    fn from(key: VerifierKey) -> Self {
+        Self(vec![key])
+    }
+}
+
+/// The first key of a deployment's log, as `privet init` printed it: made anew from the log's own key, on its host.
+///
+/// # Errors
+/// The log's key can't be read or opened.
+pub fn first_of(config: &Config, root: &dyn RootProvider) -> anyhow::Result<VerifierKey> {
+    let seed = LogKey::read(&config.log.key)?.open(root)?;
+    Ok(SignerKey::new(&config.log.origin, &seed)?.verifier().clone())
 }
 
 impl FromStr for KnownKeys {

@@ -91,7 +91,7 @@ pub(super) fn human(outcome: &Outcome, terminal: &Terminal) -> String {
 /// What an auditor has to know next: whom to ask.
 fn in_words(finding: &Finding, signed: Signed) -> &'static str {
     if let Finding::Line(_) = finding {
-        return "the file is damaged, or not an export: get it again";
+        return "the file was damaged or changed, or is no export: get it again";
     }
     if let Finding::Truncated { .. } = finding {
         return "if it is an older export, verify it by itself, with another --state directory";
