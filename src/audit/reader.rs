@@ -30,7 +30,7 @@ pub async fn entries(store: &dyn Store, indexes: Range<u64>, direction: Directio
         Error::Damaged { what } if !what.starts_with("log entr") => {
             Error::Damaged { what: format!("log entries near {near} can't be read ({what})") }
         }
-        error => error,
+        Error::Damaged { .. } | Error::Storage { .. } | Error::TooLong { .. } | Error::Refused(_) => error,
     })
 }
 

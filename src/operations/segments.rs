@@ -344,10 +344,12 @@ fn read_segment(key: &[u8], value: &[u8]) -> Result<(u64, Segment), Error> {
 }
 
 fn of_seal(error: archive::Error) -> Error {
-    match error {
-        archive::Error::Source { source, .. } if matches!(source.downcast_ref(), Some(Error::NoRoom)) => Error::NoRoom,
-        error => Error::Archive(error),
+    if let archive::Error::Source { source, .. } = &error
+        && matches!(source.downcast_ref(), Some(Error::NoRoom))
+    {
+        return Error::NoRoom;
     }
+    Error::Archive(error)
 }
 
 fn of_commit(error: start::Error) -> Error {
