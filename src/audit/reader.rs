@@ -16,11 +16,25 @@ const BLOCKS: usize = 64;
 /// rest.
 ///
 /// # Errors
-/// [`Error::Damaged`] if an entry is missing or does not match its hash.
+/// [`Error::Damaged`] if an entry is missing, can't be read or does not match its hash.
 pub async fn entries(store: &dyn Store, indexes: Range<u64>, direction: Direction) -> Result<Vec<Stored>, Error> {
     if indexes.is_empty() {
         return Ok(Vec::new());
     }
+    let near = match direction {
+        Direction::Ascending => indexes.start,
+        Direction::Descending => indexes.end.saturating_sub(1),
+    };
+    run(store, indexes, direction).await.map_err(|error| match error {
+        // The store knows pages and no entries.
+        Error::Damaged { what } if !what.starts_with("log entr") => {
+            Error::Damaged { what: format!("log entries near {near} can't be read ({what})") }
+        }
+        Error::Damaged { .. } | Error::Storage { .. } | Error::TooLong { .. } | Error::Refused(_) => error,
+    })
+}
+
+async fn run(store: &dyn Store, indexes: Range<u64>, direction: Direction) -> Result<Vec<Stored>, Error> {
     let first = block_start(store, indexes.start).await?;
     let keys = block::keys(first..indexes.end);
     let mut values = store.scan(Space::Block, keys, direction, BLOCKS).await?;

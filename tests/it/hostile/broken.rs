@@ -109,7 +109,8 @@ impl Broken {
     }
 }
 
-async fn start(dir: &Path) -> Result<Running, String> {
+/// Starts a server, or says why it does not start.
+pub async fn start(dir: &Path) -> Result<Running, String> {
     let config = Config::load(&dir.join("privet.toml")).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let options =

@@ -28,9 +28,10 @@ use privet::{
         indexing,
         segments::{Rules, Segments},
     },
-    proto::stored::{self, Entry, Operation},
+    proto::stored::{Entry, Operation},
     store::{Direction, Space, Store},
 };
+use prost::Message;
 use ring::digest::{SHA256, digest};
 
 use crate::support::clock::TestClock;
@@ -94,7 +95,7 @@ impl Whole {
 
         let leaves = leaves(&log).await;
         let tree = NaiveTree::new(leaves.iter().map(|leaf| leaf.hash).collect());
-        let body = |leaf: &Leaf| Some((leaf.index, Entry::decode_from(leaf.body.as_deref()?)));
+        let body = |leaf: &Leaf| Some((leaf.index, Entry::decode(leaf.body.as_deref()?).unwrap()));
         let mut whole = Self {
             entries: leaves.iter().filter_map(body).collect(),
             leaves,
@@ -275,16 +276,6 @@ async fn leaves(log: &Log) -> Vec<Leaf> {
         }
     }
     leaves
-}
-
-trait DecodeFrom {
-    fn decode_from(bytes: &[u8]) -> Self;
-}
-
-impl DecodeFrom for stored::Entry {
-    fn decode_from(bytes: &[u8]) -> Self {
-        prost::Message::decode(bytes).unwrap()
-    }
 }
 
 /// The nodes of a tree, level by level, as far as they are full.
