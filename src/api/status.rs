@@ -68,6 +68,11 @@ pub fn of(failure: Failure) -> Status {
             "the access log can't be written, so nothing can be answered",
             details("LOG_UNAVAILABLE", Some(Duration::from_secs(5))),
         ),
+        Failure::Indexing => status(
+            Code::Unavailable,
+            "the log is being indexed, so that this can't be found yet; with a receipt, send index_hint",
+            details("INDEXING", Some(Duration::from_secs(5))),
+        ),
         Failure::Full => status(
             Code::Unavailable,
             "the server's disk is nearly full, so that this can't be recorded and is not answered; nothing was changed",

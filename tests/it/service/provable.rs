@@ -267,4 +267,13 @@ async fn a_subjects_entries_are_found_by_its_id_and_nobody_elses() {
     assert_eq!(list(&"x".repeat(257)).await.unwrap_err().code(), Code::InvalidArgument);
     let log = tester.log("acme").await;
     assert!(log.iter().all(|entry| !String::from_utf8_lossy(&entry.raw).contains("anna")));
+    // What was looked for is recorded, and by whose name the log knows the subject.
+    let alias = log
+        .iter()
+        .find(|entry| entry.index == sealed.receipts[0].entry_index)
+        .map(|entry| entry.targets[0].aliases[0].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+        .unwrap();
+    let asked =
+        |effect: &str| log.iter().any(|entry| entry.operation() == Operation::ListEntries && entry.effect == effect);
+    assert!(asked(&format!("2 entries, subject {alias}")) && asked("0 entries, of an unknown subject"));
 }
