@@ -109,9 +109,7 @@ impl Operation for Check {
 /// # Errors
 /// A [`Violation`] of `items[i].object` or `items[i].action`.
 pub(super) fn items(policy: &Snapshot, items: &[Item]) -> Result<Vec<(Object, Action)>, Violation> {
-    let items = items.iter().enumerate().map(|(i, item)| {
-        question(policy, item, &|part| format!("items[{i}].{part}"))
-    });
+    let items = items.iter().enumerate().map(|(i, item)| question(policy, item, &|part| format!("items[{i}].{part}")));
     items.collect()
 }
 

@@ -9,6 +9,7 @@ mod past;
 
 use std::sync::Arc;
 
+pub use super::check::Item;
 use super::{
     Halt, Header, Operation, Service, Violation, apart, check,
     decide::{Decisions, is_allow},
@@ -16,7 +17,6 @@ use super::{
     refusal::Denied,
     validate::{self, Checked},
 };
-pub use super::check::Item;
 use crate::{
     audit::{Basis, Effects, Released, Unreleased, record::Targets},
     id::{Action, ControlObject, Object, Principal, Purpose, Reference, Tenant},
@@ -102,8 +102,11 @@ impl Operation for Explain {
 
     fn validate(self, _: &Service, policy: &Snapshot, caller: &Caller) -> Result<Asked, Violation> {
         if let Some(index) = self.entry_index {
-            let given =
-                [("principal", self.principal.is_empty()), ("purpose", self.header.purpose.is_empty()), ("items", self.items.is_empty())];
+            let given = [
+                ("principal", self.principal.is_empty()),
+                ("purpose", self.header.purpose.is_empty()),
+                ("items", self.items.is_empty()),
+            ];
             if let Some((field, _)) = given.into_iter().find(|(_, empty)| !empty) {
                 return Err(Violation::new(field, "must be empty with an entry_index: they are the entry's"));
             }

@@ -85,8 +85,7 @@ impl Operation for ListGrantsFor {
         let now = service.log.now_secs();
 
         // May the caller ask?
-        let mut permission =
-            Decisions::new(policy.clone(), &caller.principal, &header.tenant, &header.purpose, now);
+        let mut permission = Decisions::new(policy.clone(), &caller.principal, &header.tenant, &header.purpose, now);
         let mut targets = Targets::default();
         if other.is_some() {
             if !permission.allows_control(ControlObject::Policy, Action::Check) {

@@ -89,8 +89,7 @@ impl Operation for WhoCan {
         let now = service.log.now_secs();
 
         // May the caller ask?
-        let mut permission =
-            Decisions::new(policy.clone(), &caller.principal, &header.tenant, &header.purpose, now);
+        let mut permission = Decisions::new(policy.clone(), &caller.principal, &header.tenant, &header.purpose, now);
         let mut targets = Targets::default();
         let allowed = permission.allows_control(ControlObject::Policy, Action::Check);
         let outcome = if allowed { Outcome::Allowed } else { Outcome::Denied };

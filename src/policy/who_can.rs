@@ -95,8 +95,7 @@ impl Snapshot {
         let reach = Reach::new(principal, self.shards.graph(tenant), |membership| membership.holds_at(holders.now));
         let mut more = 0;
         let mut reaching = |grants: &[&Arc<Grant>]| -> Vec<Reaching> {
-            let all: Vec<&Arc<Grant>> =
-                grants.iter().copied().filter(|grant| reach.reaches(&grant.grantee)).collect();
+            let all: Vec<&Arc<Grant>> = grants.iter().copied().filter(|grant| reach.reaches(&grant.grantee)).collect();
             more += all.len().saturating_sub(REACHING_MAX);
             all.into_iter().take(REACHING_MAX).map(|grant| reach.reaching(grant)).collect()
         };

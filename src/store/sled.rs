@@ -57,6 +57,7 @@ impl SledStore {
         let directory = Directory::take(path)?;
         let contents = directory.prepare()?;
         let reserve = Reserve::open(directory.path())?;
+        directory.forget_cached()?;
         let tree = open_tree(&directory)?;
         let file = directory.database_file()?;
         let tip = Tip::open(directory.path())?;
@@ -83,6 +84,14 @@ impl SledStore {
             database.directory.mark_complete()?;
         }
         Ok(Self(Arc::new(database)))
+    }
+
+    /// Whether there is a store in `path`, whatever is left of it. Looks, and changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn is_there(path: &Path) -> Result<bool, Error> {
+        directory::is_marked(path)
     }
 
     /// How many bytes the database takes on disk. One system call.

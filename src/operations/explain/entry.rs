@@ -188,7 +188,10 @@ mod tests {
         let twice = [(EMAIL, "decrypt", Outcome::Opened), (EMAIL, "decrypt", Outcome::InvalidCiphertext)];
         assert_eq!(of(Operation::Decrypt, "", &twice).len(), 1);
         assert_eq!(of(Operation::Start, "privet started", &[]), [""; 0]);
-        assert_eq!(of(Operation::Decrypt, "", &[("gone", "decrypt", Outcome::Denied), (EMAIL, "open", Outcome::Denied)]), [""; 0]);
+        assert_eq!(
+            of(Operation::Decrypt, "", &[("gone", "decrypt", Outcome::Denied), (EMAIL, "open", Outcome::Denied)]),
+            [""; 0]
+        );
     }
 
     #[test]

@@ -133,7 +133,8 @@ fn a_match_comes_with_the_shortest_chain_of_memberships() {
 
 #[test]
 fn a_chain_of_eight_roles_is_explained_whole() {
-    let roles = ["signup", "billing", "support", "privacy-officer", "policy-admin", "auditor", "operator", "break-glass"];
+    let roles =
+        ["signup", "billing", "support", "privacy-officer", "policy-admin", "auditor", "operator", "break-glass"];
     assert_eq!(roles.len(), CHAIN_MAX);
     let mut lines = vec![
         format!("p role:{} acme {EMAIL} decrypt signup 0 0 allow", roles[7]),
@@ -163,14 +164,7 @@ fn near_grants_name_every_part_that_differs_the_nearest_first() {
     assert_eq!((explanation.decision.verdict, explanation.cause), (Verdict::Deny, Cause::NoGrant));
     assert_eq!(
         near(&explanation),
-        [
-            "p2 action",
-            "p3 window",
-            "p4 window",
-            "p1 membership",
-            "p0 purpose,object",
-            "p5 action,purpose,window",
-        ],
+        ["p2 action", "p3 window", "p4 window", "p1 membership", "p0 purpose,object", "p5 action,purpose,window",],
         "p6 differs in more than half of all, and p7 would not allow"
     );
     // The membership that has ended is shown where it led.
@@ -350,66 +344,75 @@ fn differs(rules: &[String], rule: &str, asked: &[&str], now: u64) -> Vec<Mismat
 #[test]
 fn an_explanation_gives_the_decision_and_exactly_the_grants_that_made_it() {
     let policy = (vec(grant(), 0..14), vec(membership(), 0..7));
-    let asked =
-        vec((select(&PRINCIPALS[..]), select(&TENANTS[..]), select(&OBJECTS[..]), select(&ACTIONS[..]), select(&PURPOSES[..])), 30);
+    let asked = vec(
+        (
+            select(&PRINCIPALS[..]),
+            select(&TENANTS[..]),
+            select(&OBJECTS[..]),
+            select(&ACTIONS[..]),
+            select(&PURPOSES[..]),
+        ),
+        30,
+    );
     let mut runner = TestRunner::new(Config { failure_persistence: None, cases: 150, ..Config::default() });
     let causes = std::cell::RefCell::new(HashMap::<Cause, u32>::new());
     runner
-        .run(&(policy, asked, vec(0_u64..30, 30), any::<bool>()), |((grants, memberships), asked, times, everywhere)| {
-            let (snapshot, rules) = sound([grants, memberships].concat());
-            for ((who, tenant, what, action, purpose), now) in asked.into_iter().zip(times) {
-                let texts = [who, tenant, what, action, purpose];
-                let asked = Asked::new(&texts.join(" "));
-                let elsewhere = |_: &Tenant| everywhere;
-                let sight = Sight { whole_tenant: true, elsewhere: &elsewhere };
-                let explanation = snapshot.explain(&asked.question(), now, sight);
-                let decision = snapshot.decide(&asked.question(), now);
-                prop_assert_eq!(&explanation.decision, &decision);
-                prop_assert_ne!(explanation.cause, Cause::Unclear);
+        .run(
+            &(policy, asked, vec(0_u64..30, 30), any::<bool>()),
+            |((grants, memberships), asked, times, everywhere)| {
+                let (snapshot, rules) = sound([grants, memberships].concat());
+                for ((who, tenant, what, action, purpose), now) in asked.into_iter().zip(times) {
+                    let texts = [who, tenant, what, action, purpose];
+                    let asked = Asked::new(&texts.join(" "));
+                    let elsewhere = |_: &Tenant| everywhere;
+                    let sight = Sight { whole_tenant: true, elsewhere: &elsewhere };
+                    let explanation = snapshot.explain(&asked.question(), now, sight);
+                    let decision = snapshot.decide(&asked.question(), now);
+                    prop_assert_eq!(&explanation.decision, &decision);
+                    prop_assert_ne!(explanation.cause, Cause::Unclear);
 
-                // The deciding grants are the decision's, each with a chain that holds and leads from the one to the other.
-                let mut deciding = ids(&explanation.deciding);
-                deciding.sort_unstable();
-                let mut named: Vec<&str> = decision.grant_ids.iter().map(|id| id.as_str()).collect();
-                named.sort_unstable();
-                prop_assert!(deciding.len() > 8 || deciding == named, "{:?} {:?}", deciding, named);
-                for line in explanation.deciding.iter().chain(&explanation.overruled) {
-                    let mut at = who;
-                    for membership in &line.chain {
-                        prop_assert!(membership.member.as_str() == at && membership.holds_at(now));
-                        prop_assert_eq!(membership.tenant.as_str(), tenant);
-                        at = membership.role.as_str();
+                    // The deciding grants are the decision's, each with a chain that holds and leads from the one to the other.
+                    let mut deciding = ids(&explanation.deciding);
+                    deciding.sort_unstable();
+                    let mut named: Vec<&str> = decision.grant_ids.iter().map(|id| id.as_str()).collect();
+                    named.sort_unstable();
+                    prop_assert!(deciding.len() > 8 || deciding == named, "{:?} {:?}", deciding, named);
+                    for line in explanation.deciding.iter().chain(&explanation.overruled) {
+                        let mut at = who;
+                        for membership in &line.chain {
+                            prop_assert!(membership.member.as_str() == at && membership.holds_at(now));
+                            prop_assert_eq!(membership.tenant.as_str(), tenant);
+                            at = membership.role.as_str();
+                        }
+                        prop_assert_eq!(at, line.grant.grantee.as_str());
                     }
-                    prop_assert_eq!(at, line.grant.grantee.as_str());
-                }
 
-                // And what the plain text says: who matches, and in what the others differ.
-                let allowed = decision.verdict == Verdict::Allow;
-                let mut near_ones: Vec<(&str, Vec<Mismatch>)> = Vec::new();
-                for (rule, line) in rules.iter().filter(|rule| rule.starts_with("p ")).zip(snapshot.grants()) {
-                    let mismatches = differs(&rules, rule, &texts, now);
-                    let matched = ids(&explanation.deciding).contains(&line.id.as_str())
-                        || ids(&explanation.overruled).contains(&line.id.as_str());
-                    prop_assert_eq!(matched, mismatches.is_empty(), "{} {:?} at {}", rule, texts, now);
-                    let own = line.tenants.as_str() != "*"
-                        && names(&rules, who, line.tenants.as_str(), None).contains(&line.grantee.as_str());
-                    let shown = !mismatches.contains(&Mismatch::Tenant) || everywhere && own;
-                    let other_effect = (line.effect == Effect::Deny) == allowed;
-                    if !matched && other_effect && shown && mismatches.len() <= 3 {
-                        near_ones.push((line.id.as_str(), mismatches));
+                    // And what the plain text says: who matches, and in what the others differ.
+                    let allowed = decision.verdict == Verdict::Allow;
+                    let mut near_ones: Vec<(&str, Vec<Mismatch>)> = Vec::new();
+                    for (rule, line) in rules.iter().filter(|rule| rule.starts_with("p ")).zip(snapshot.grants()) {
+                        let mismatches = differs(&rules, rule, &texts, now);
+                        let matched = ids(&explanation.deciding).contains(&line.id.as_str())
+                            || ids(&explanation.overruled).contains(&line.id.as_str());
+                        prop_assert_eq!(matched, mismatches.is_empty(), "{} {:?} at {}", rule, texts, now);
+                        let own = line.tenants.as_str() != "*"
+                            && names(&rules, who, line.tenants.as_str(), None).contains(&line.grantee.as_str());
+                        let shown = !mismatches.contains(&Mismatch::Tenant) || everywhere && own;
+                        let other_effect = (line.effect == Effect::Deny) == allowed;
+                        if !matched && other_effect && shown && mismatches.len() <= 3 {
+                            near_ones.push((line.id.as_str(), mismatches));
+                        }
                     }
+                    near_ones
+                        .sort_by_key(|(_, mismatches)| (mismatches.len(), mismatches.contains(&Mismatch::Membership)));
+                    let found: Vec<(&str, Vec<Mismatch>)> =
+                        explanation.near.iter().map(|near| (near.grant.id.as_str(), near.mismatches.clone())).collect();
+                    prop_assert_eq!(found, near_ones);
+                    *causes.borrow_mut().entry(explanation.cause).or_default() += 1;
                 }
-                near_ones.sort_by_key(|(_, mismatches)| (mismatches.len(), mismatches.contains(&Mismatch::Membership)));
-                let found: Vec<(&str, Vec<Mismatch>)> = explanation
-                    .near
-                    .iter()
-                    .map(|near| (near.grant.id.as_str(), near.mismatches.clone()))
-                    .collect();
-                prop_assert_eq!(found, near_ones);
-                *causes.borrow_mut().entry(explanation.cause).or_default() += 1;
-            }
-            Ok(())
-        })
+                Ok(())
+            },
+        )
         .unwrap();
     let causes = causes.into_inner();
     for cause in [Cause::Allowed, Cause::Denied, Cause::NoGrant] {

@@ -21,6 +21,8 @@ use std::{
     thread,
 };
 
+use rustix::fs::{Advice, fadvise};
+
 use super::{LOCK_PAUSE, LOCK_TRIES, reserve::RESERVE, storage, tip::TIP};
 use crate::store::Error;
 
@@ -104,6 +106,23 @@ impl Directory {
         sync_all().map_err(|e| storage("synced the data directory", e))
     }
 
+    /// Makes the kernel forget what it holds of sled's file, so that what is read next comes from the disk.
+    ///
+    /// After a failed sync it may go on giving out pages that it calls clean and that never reached the disk. A start that
+    /// believes them would go on from a state that the next power cut takes away.
+    pub(super) fn forget_cached(&self) -> Result<(), Error> {
+        let forget = || -> io::Result<()> {
+            let file = match File::open(self.path.join(DATABASE)) {
+                Err(none) if none.kind() == io::ErrorKind::NotFound => return Ok(()),
+                opened => opened?,
+            };
+            // Only clean pages are forgotten.
+            file.sync_all()?;
+            Ok(fadvise(&file, 0, None, Advice::DontNeed)?)
+        };
+        forget().map_err(|e| storage("looked past the cache of the database file", e))
+    }
+
     /// Says that the store is complete. Everything else is durable already.
     pub(super) fn mark_complete(&self) -> Result<(), Error> {
         let mark = || {
@@ -183,6 +202,11 @@ impl Directory {
     }
 }
 
+/// Whether a store was completed here once.
+pub(super) fn is_marked(path: &Path) -> Result<bool, Error> {
+    path.join(FORMAT).try_exists().map_err(|e| storage("looked for a data directory", e))
+}
+
 fn create_if_missing(path: &Path) -> Result<(), Error> {
     match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
         Ok(()) => Ok(()),
@@ -240,7 +264,7 @@ fn is_snapshot(name: &OsStr) -> bool {
 
 fn not_ours(path: &Path) -> Error {
     Error::Refused(format!(
-        "{} holds files that are not a privet store: name an empty directory, or one that does not exist yet",
+        "{} holds files that are not a privet store: name an empty directory, or one that does not exist yet; if it is a store, put back its file {FORMAT}",
         path.display()
     ))
 }
