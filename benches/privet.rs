@@ -25,6 +25,7 @@
 mod compare;
 mod cpu;
 mod disk;
+mod policy;
 mod report;
 mod rpc;
 #[path = "../tests/support/support.rs"]
@@ -36,13 +37,14 @@ use std::{
 };
 
 use compare::Plan;
-use report::Group;
+use report::Report;
 
 /// Measures a group in a directory on disk.
-type Measure = fn(&Plan, &Path) -> Group;
+type Measure = fn(&Plan, &Path) -> Report;
 
 /// Every group: its name, and what measures it.
-const GROUPS: [(&str, Measure); 1] = [("rpc", rpc::measure)];
+const GROUPS: [(&str, Measure); 2] =
+    [("rpc", |plan, directory| Report::of("rpc", &rpc::measure(plan, directory))), ("policy", policy::measure)];
 
 fn main() {
     let Asked { groups, quick, json, rows } = Asked::read(env::args().skip(1));
@@ -50,8 +52,9 @@ fn main() {
     let mut documents = Vec::new();
     for (name, measure) in GROUPS.iter().filter(|(name, _)| groups.is_empty() || groups.iter().any(|g| g == name)) {
         let directory = tempfile::tempdir_in(target().join("tmp")).unwrap();
-        let group = measure(&plan, directory.path());
-        let (table, document) = (report::table(name, &group), report::json(name, quick, &group));
+        let Report { table, mut document } = measure(&plan, directory.path());
+        document["group"] = (*name).into();
+        document["quick"] = quick.into();
         if json {
             eprintln!("{table}");
         } else {
