@@ -92,7 +92,7 @@ fn grant(n: usize, roles: usize) -> Vec<String> {
         1..=4 => ["pii/account/*", "pii/billing/*", "pii/usage/*"][mix / 40 % 3],
         _ => CLASSES[mix / 40 % CLASSES.len()],
     };
-    let effect = if mix / 1_000 % 20 == 0 { "deny" } else { "allow" };
+    let effect = if (mix / 1_000).is_multiple_of(20) { "deny" } else { "allow" };
     let action = ACTIONS[scope % ACTIONS.len()].as_str();
     let purpose = format!("purpose-{}", scope / ACTIONS.len() % PURPOSES);
     let role = format!("role:r{role}");

@@ -94,7 +94,7 @@ impl Document {
             classes: OBJECTS[..CLASSES].to_vec(),
             purposes: PURPOSES[..4].to_vec(),
         };
-        let (grants, memberships) = (random.below(GRANTS_MAX), random.below(MEMBERSHIPS_MAX));
+        let (grants, memberships) = (random.below(GRANTS_MAX + 1), random.below(MEMBERSHIPS_MAX + 1));
         document.grants = (0..grants).map(|_| document.p(random)).collect();
         document.memberships = (0..memberships).map(|_| document.g(random)).collect();
         document
@@ -156,8 +156,8 @@ impl Document {
     }
 
     fn g(&self, random: &mut Random) -> G {
-        let member = if random.once_in(3) { random.of(&ROLES) } else { random.of(&PRINCIPALS[..NAMED]) };
-        let tenant = random.of(&["acme", "acme", "acme", "acme-2", "bolt", "_system"]);
+        let member = if random.once_in(2) { random.of(&ROLES) } else { random.of(&PRINCIPALS[..NAMED]) };
+        let tenant = random.of(&["acme", "acme", "acme", "acme", "acme-2", "bolt", "_system"]);
         G { fields: [member, random.of(&ROLES), tenant], exp: self.moment(random, &[8, 15, 20]) }
     }
 
@@ -185,10 +185,11 @@ impl Document {
         let Some(rule) = (!self.grants.is_empty()).then(|| &self.grants[random.below(self.grants.len())]) else {
             return asked;
         };
-        let other = random.below(8);
+        let other = random.below(12);
+        let member = self.someone_with(rule.fields[0], rule.fields[1], random);
         for part in (0..5).filter(|part| *part != other) {
             let fits = |text: &str| match rule.fields[part] {
-                role if role.starts_with("role:") => text != "spiffe://a/stranger",
+                role if role.starts_with("role:") => text == member,
                 wanted => covers(wanted, text),
             };
             let fitting: Vec<usize> = (0..pools[part].len()).filter(|at| fits(pools[part][*at])).collect();
@@ -197,6 +198,25 @@ impl Document {
             }
         }
         asked
+    }
+
+    /// A principal who comes to a role through some memberships of a tenant, if anybody does.
+    fn someone_with(&self, role: &'static str, tenant: &str, random: &mut Random) -> &'static str {
+        let mut name = role;
+        for _ in 0..ROLES.len() {
+            let of_it = |g: &&G| g.fields[1] == name && covers(tenant, g.fields[2]);
+            let members: Vec<&str> = self.memberships.iter().filter(of_it).map(|g| g.fields[0]).collect();
+            if !members.is_empty() {
+                name = random.of(&members);
+            }
+        }
+        if name.starts_with("role:") { random.of(&PRINCIPALS) } else { name }
+    }
+
+    /// Whether a principal has none of these roles but through others.
+    pub(super) fn is_through_others(&self, who: &str, tenant: &str, roles: &[&str]) -> bool {
+        let direct = |role: &str| self.memberships.iter().any(|g| g.fields == [who, role, tenant]);
+        !roles.is_empty() && !roles.iter().any(|role| direct(role))
     }
 
     /// Whether a catalogue knows all that is asked about, and it fits together.
@@ -321,4 +341,4 @@ fn covers(wanted: &str, text: &str) -> bool {
 }
 
 const GRANTS_MAX: usize = 16;
-const MEMBERSHIPS_MAX: usize = 9;
+const MEMBERSHIPS_MAX: usize = 16;
