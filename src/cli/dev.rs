@@ -50,6 +50,9 @@ pub struct Dev {
     /// Loopback address to listen on; port 0 takes a free one
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7443", value_parser = loopback)]
     listen: SocketAddr,
+    /// Take an anchor that has seen nothing for a log that has entries; recorded
+    #[arg(long)]
+    new_anchor: bool,
     /// Exit after the scenario: 0 only if every step held
     #[arg(long)]
     once: bool,
@@ -68,8 +71,12 @@ pub async fn run(args: Dev, terminal: &Terminal) -> Result<Exit> {
     let listener = std::net::TcpListener::bind(args.listen)
         .with_context(|| format!("{} can't be listened on; name another port with --listen, 0 for any", args.listen))?;
     // The policy files of a development directory are there to be edited.
-    let options =
-        Options { listener, policy_changed: Changed::Adopt, new_anchor: false, dev: DevCertificates::Accepted };
+    let options = Options {
+        listener,
+        policy_changed: Changed::Adopt,
+        new_anchor: args.new_anchor,
+        dev: DevCertificates::Accepted,
+    };
     let config = Config::load(&layout.config())?;
     let running = serve::start(config.clone(), options).await?;
     layout.write_address(running.address())?;

@@ -74,7 +74,8 @@ def main(directory):
 
     def prove(identity, receipt):
         """Any caller can have it proved that the log has what a receipt says. (tests/verify_export.py checks signatures.)"""
-        request = audit.GetInclusionProofRequest(tenant="acme", leaf_hash=receipt.leaf_hash)
+        asked = {"leaf_hash": receipt.leaf_hash, "index_hint": receipt.entry_index}
+        request = audit.GetInclusionProofRequest(tenant="acme", **asked)
         with connect(directory, identity) as channel:
             proof = audit_stubs.AuditServiceStub(channel).GetInclusionProof(request, timeout=10)
         origin, size, signed = proof.checkpoint.splitlines()[:3]
