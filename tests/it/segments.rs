@@ -1,6 +1,7 @@
 //! Segments: sealed out of the store, read and proved where they lie, deleted when their time is over.
 
 mod full_disk;
+mod index;
 mod older;
 mod retention;
 
