@@ -4,6 +4,7 @@
 //! cargo bench                    every group
 //! cargo bench -- quick           every group, shorter: at most a minute
 //! cargo bench -- rpc [quick]     the groups named
+//! cargo bench -- scale           five million entries: only if it is named, some minutes and some GiB
 //! cargo bench -- rpc --row 256   rows with this in their name: for a profiler, which tells the sides' threads apart by name
 //! cargo bench -- --json          JSON to stdout, the tables to stderr
 //! ```
@@ -22,6 +23,7 @@
     reason = "a benchmark ends at the first thing that is wrong, and reads the machine's clock"
 )]
 
+mod audit;
 mod compare;
 mod cpu;
 mod disk;
@@ -42,13 +44,18 @@ use report::Group;
 type Measure = fn(&Plan, &Path) -> Group;
 
 /// Every group: its name, and what measures it.
-const GROUPS: [(&str, Measure); 1] = [("rpc", rpc::measure)];
+const GROUPS: [(&str, Measure); 2] = [("rpc", rpc::measure), ("audit", audit::measure)];
+
+/// Groups that run only if they are named.
+const ON_DEMAND: [(&str, Measure); 1] = [("scale", audit::scale::measure)];
 
 fn main() {
     let Asked { groups, quick, json, rows } = Asked::read(env::args().skip(1));
     let plan = Plan { rows, ..if quick { Plan::quick(GROUPS.len()) } else { Plan::full() } };
     let mut documents = Vec::new();
-    for (name, measure) in GROUPS.iter().filter(|(name, _)| groups.is_empty() || groups.iter().any(|g| g == name)) {
+    let named = |name: &str| groups.iter().any(|group| group == name);
+    let always = GROUPS.iter().filter(|(name, _)| groups.is_empty() || named(name));
+    for (name, measure) in always.chain(ON_DEMAND.iter().filter(|(name, _)| named(name))) {
         let directory = tempfile::tempdir_in(target().join("tmp")).unwrap();
         let group = measure(&plan, directory.path());
         let (table, document) = (report::table(name, &group), report::json(name, quick, &group));
@@ -65,6 +72,10 @@ fn main() {
     if json {
         println!("{:#}", serde_json::Value::from(documents));
     }
+}
+
+fn all() -> impl Iterator<Item = &'static str> {
+    GROUPS.iter().chain(&ON_DEMAND).map(|(name, _)| *name)
 }
 
 /// The command line.
@@ -86,9 +97,10 @@ impl Asked {
                 "quick" => asked.quick = true,
                 "--json" => asked.json = true,
                 "--row" => asked.rows = arguments.next().unwrap_or_default(),
-                group if GROUPS.iter().any(|(name, _)| *name == group) => asked.groups.push(group.to_owned()),
+                group if all().any(|name| name == group) => asked.groups.push(group.to_owned()),
                 unknown => {
-                    eprintln!("there is no group {unknown:?}; groups: {}", GROUPS.map(|(name, _)| name).join(", "));
+                    let groups: Vec<_> = all().collect();
+                    eprintln!("there is no group {unknown:?}; groups: {}", groups.join(", "));
                     std::process::exit(2);
                 }
             }

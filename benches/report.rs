@@ -20,6 +20,8 @@ pub struct Group {
     /// Measured in the same run, on the same disk.
     pub disk: SyncLatency,
     pub rows: Vec<Row>,
+    /// What else there is to know, a line each.
+    pub notes: Vec<String>,
 }
 
 /// For people.
@@ -55,8 +57,9 @@ pub fn table(name: &str, group: &Group) -> String {
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
+    let notes: String = group.notes.iter().map(|note| format!("\n  {note}")).collect();
     format!(
-        "{table}\nbase: {}\nprivet: {}\nfdatasync of 4 KiB between the rounds: p50 {}, p99 {}; {} cores for server and client together\n\
+        "{table}{notes}\nbase: {}\nprivet: {}\nfdatasync of 4 KiB between the rounds: p50 {}, p99 {}; {} cores for server and client together\n\
          Only the ratios mean something: the median of pairs of neighbouring rounds. CPU/op is the server's threads' alone.",
         group.base,
         group.privet,
@@ -95,6 +98,7 @@ pub fn json(name: &str, quick: bool, group: &Group) -> Value {
         "privet": group.privet,
         "fdatasync_micros": { "p50": group.disk.p50.as_micros() as u64, "p99": group.disk.p99.as_micros() as u64 },
         "rows": group.rows.iter().map(row).collect::<Vec<_>>(),
+        "notes": group.notes,
     })
 }
 

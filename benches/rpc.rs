@@ -74,6 +74,7 @@ pub fn measure(plan: &Plan, directory: &Path) -> Group {
         privet: "as shipped: limits, policy, keys, log on sled with fdatasync",
         disk: disk.latency(),
         rows,
+        notes: Vec::new(),
     }
 }
 

@@ -68,6 +68,16 @@ pub fn of(failure: Failure) -> Status {
             "the access log can't be written, so nothing can be answered",
             details("LOG_UNAVAILABLE", Some(Duration::from_secs(5))),
         ),
+        Failure::Indexing => status(
+            Code::Unavailable,
+            "the log is being indexed, so that this can't be found yet; with a receipt, send index_hint",
+            details("INDEXING", Some(Duration::from_secs(5))),
+        ),
+        Failure::Full => status(
+            Code::Unavailable,
+            "the server's disk is nearly full, so that this can't be recorded and is not answered; nothing was changed",
+            details("DISK_FULL", Some(Duration::from_secs(60))),
+        ),
         Failure::Unreadable => status(
             Code::Unavailable,
             "what is stored can't be read, so this can't be answered; the server's own log says why",

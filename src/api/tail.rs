@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use futures_util::stream;
-use tokio::sync::OwnedSemaphorePermit;
+use prost::Message;
 use tonic::{Request, Response, Status};
 
 use super::{
     Api,
+    admission::Charge,
     call::{Answers, Arrival, receipts},
     convert::audit as convert,
     status,
@@ -15,7 +16,7 @@ use super::{
 use crate::{
     operations::{
         self, Service,
-        tail_entries::{Closing, Over, TailEntries, Window},
+        tail_entries::{Closing, Over, TailEntries, TailPlace, Window},
     },
     proto::v1,
 };
@@ -28,7 +29,9 @@ struct Tail {
     window: Option<Window>,
     /// From the first window on.
     closing: Option<Closing>,
-    _place: OwnedSemaphorePermit,
+    place: Option<TailPlace>,
+    /// Of the message that is being sent.
+    charge: Option<Charge>,
 }
 
 impl Api {
@@ -38,14 +41,14 @@ impl Api {
         request: Request<v1::TailEntriesRequest>,
     ) -> Result<Response<Answers<v1::TailEntriesResponse>>, Status> {
         let arrival = Arrival::of(request.extensions())?;
-        let place = Arc::clone(&self.service.tails).try_acquire_owned().map_err(|_| status::too_many_tails())?;
         let asked = convert::tail_entries(request.into_inner());
         let service = self.service.clone();
-        let tail = Tail { service, arrival, asked, window: None, closing: None, _place: place };
+        let tail = Tail { service, arrival, asked, window: None, closing: None, place: None, charge: None };
         let messages = stream::unfold(Some(tail), |tail| async {
             let mut tail = tail?;
             match tail.message().await {
-                Ok(message) => Some((Ok(message), Some(tail))),
+                Ok(Some(message)) => Some((Ok(message), Some(tail))),
+                Ok(None) => None,
                 Err(status) => Some((Err(status), None)),
             }
         });
@@ -54,15 +57,20 @@ impl Api {
 }
 
 impl Tail {
-    async fn message(&mut self) -> Result<v1::TailEntriesResponse, Status> {
+    /// The next message; `None` at the end of the server.
+    async fn message(&mut self) -> Result<Option<v1::TailEntriesResponse>, Status> {
+        // The one before is sent.
+        self.charge = None;
         loop {
-            let Some(window) = &mut self.window else { return self.decide().await };
+            let Some(window) = &mut self.window else { return self.decide().await.map(Some) };
             match window.more(&self.service).await {
-                Ok(released) => {
+                Ok(Some(released)) => {
                     let message = convert::tailed_entries(released);
+                    self.charge = Some(self.arrival.charge(message.encoded_len())?);
                     self.reached(message.next_index);
-                    return Ok(message);
+                    return Ok(Some(message));
                 }
+                Ok(None) => return Ok(None),
                 Err(Over::Again) => {
                     let next = window.next_index();
                     self.reached(next);
@@ -81,6 +89,8 @@ impl Tail {
         let (window, evidence) = run.map_err(status::of)?.into_parts();
         let next_index = window.next_index();
         if let (None, Ok(caller)) = (&self.closing, &self.arrival.connection.caller) {
+            let place = self.service.tails.place(&caller.principal);
+            self.place = Some(place.ok_or_else(status::too_many_tails)?);
             self.closing = Some(Closing::of(self.service.clone(), caller.clone(), &window));
         }
         self.window = Some(window);

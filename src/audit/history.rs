@@ -339,7 +339,13 @@ fn from_archive(error: archive::Error) -> Error {
         error @ archive::Error::Storage { .. } => {
             Error::Storage { doing: "read a sealed segment", source: error.into() }
         }
-        error => Error::Damaged { what: error.to_string() },
+        archive::Error::Refused(_)
+        | archive::Error::Missing { .. }
+        | archive::Error::Damaged { .. }
+        | archive::Error::Entry { .. }
+        | archive::Error::Checkpoint { .. }
+        | archive::Error::Source { .. }
+        | archive::Error::Unsealable { .. } => Error::Damaged { what: error.to_string() },
     }
 }
 

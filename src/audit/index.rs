@@ -8,11 +8,11 @@
 //! level are merged into one of the next, up to some 4 million entries. A search reads a run only if its Bloom filter says
 //! that the run may have every term, and then about one block of 4,096 bytes for a term that few entries have.
 //!
-//! * [`term`] – what entries are found by
-//! * [`block`], [`bloom`], [`time`], [`footer`] – what runs are made of
-//! * [`run`], [`table`] – the two places where postings lie
-//! * [`write`], [`files`] – how runs come to be
-//! * [`search`] – the intersection of terms
+//! * `term` – what entries are found by
+//! * `block`, `bloom`, `time`, `footer` – what runs are made of
+//! * `run`, `table` – the two places where postings lie
+//! * `write`, `files` – how runs come to be
+//! * `search` – the intersection of terms
 //!
 //! INVARIANT: runs and table follow one another without a gap. A run that can't be read is dropped with all that follows it,
 //! and the watermark falls to where it began: an answer is never shorter because of damage.

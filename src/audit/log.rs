@@ -14,6 +14,7 @@
 
 mod lease;
 mod position;
+mod published;
 mod publisher;
 mod writer;
 
@@ -32,19 +33,18 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use lease::Lease;
 use position::{Position, anchored};
+pub use published::Published;
+use published::sign;
 use publisher::Publisher;
 use writer::Writer;
 
 use super::{
     History,
     anchor::{self, Anchor, Mismatch},
-    checkpoint::{self, Checkpoint},
-    history::{Bounds, NoProof},
-    merkle::verify,
-    note::{SignerKey, VerifierKey},
+    history::Bounds,
+    note::SignerKey,
     record::Record,
     release::{Receipt, Released, Unreleased},
-    tiles::edge::Edge,
 };
 use crate::{
     clock::Clock,
@@ -80,6 +80,9 @@ pub struct Effects {
     pub sealed: Option<Sealed>,
     /// The bodies of entries before this index are deleted from here on.
     pub retained_from: Option<u64>,
+    /// Whether this goes through on a disk that is nearly full, from the store's reserve: what erases, revokes, deletes or
+    /// recovers.
+    pub from_reserve: bool,
 }
 
 /// A sealed segment: it begins where the last one ended.
@@ -102,6 +105,9 @@ pub enum Refused {
     /// An effect is longer than a store takes. Nothing was written.
     #[error("a value to store is too long")]
     TooLong,
+    /// There is nearly no room on the disk, and this is not what the reserve is for. Nothing was written.
+    #[error("the disk is nearly full")]
+    Full,
     /// The log can't be written.
     #[error("the log can't be written")]
     Unavailable,
@@ -125,35 +131,6 @@ pub struct Options {
     pub anchor: Option<Anchor>,
     /// Whether an anchor that has seen nothing is taken for a log that has entries.
     pub new_anchor: bool,
-}
-
-/// What the log has signed: its newest checkpoint, and the right edge of the tree that it speaks of.
-#[derive(Debug)]
-pub struct Published {
-    /// A C2SP signed note over all durable entries.
-    pub checkpoint: Arc<str>,
-    /// The tree over them.
-    pub edge: Edge,
-    /// The length of all entries that are in no sealed segment.
-    pub unsealed_bytes: u64,
-    /// Blocks and tiles of entries before this index are removed from the store.
-    pub removed_end: u64,
-}
-
-impl Published {
-    fn new(state: &LogHead, checkpoint: &str, edge: &Edge) -> Self {
-        Self {
-            checkpoint: checkpoint.into(),
-            edge: edge.clone(),
-            unsealed_bytes: state.entry_bytes.saturating_sub(state.sealed_entry_bytes),
-            removed_end: state.removed_end,
-        }
-    }
-}
-
-/// Signs the tree of a log.
-fn sign(origin: &str, edge: &Edge, signers: &[&SignerKey]) -> Result<String, checkpoint::Error> {
-    Ok(Checkpoint::new(origin, edge.size(), edge.root())?.sign(signers)?)
 }
 
 /// Why the log can't be opened.
@@ -249,30 +226,6 @@ impl Log {
         }
     }
 
-    /// A checkpoint of the log as it was with `size` entries, which are durable: signed only if it is the beginning of what
-    /// the log has signed last.
-    ///
-    /// # Errors
-    /// [`NoProof`]; [`NoProof::OutOfRange`] also for a size that an earlier log key signed.
-    pub async fn checkpoint_at(&self, size: u64) -> Result<Arc<str>, NoProof> {
-        let published = self.published();
-        let newest = &published.edge;
-        if size == newest.size() {
-            return Ok(Arc::clone(&published.checkpoint));
-        }
-        let signer = self.shared.signer.load_full();
-        if size < signer.1 {
-            return Err(NoProof::OutOfRange);
-        }
-        let root = self.history.root(newest, size).await?;
-        let proof = self.history.consistency(newest, size, newest.size()).await?;
-        let damaged = || store::Error::Damaged { what: "the log's tiles".to_owned() };
-        verify::consistency(size, &root, newest.size(), &newest.root(), &proof).map_err(|_| damaged())?;
-        let checkpoint = Checkpoint::new(self.origin(), size, root).map_err(|_| damaged())?;
-        let note = checkpoint.sign(&[&signer.0]).map_err(|_| damaged())?;
-        Ok(note.into())
-    }
-
     /// Removes from the store what lies in sealed segments as well: blocks and tiles of entries before `upto`. They are no
     /// state any more, so no entry explains it.
     ///
@@ -282,11 +235,6 @@ impl Log {
         let removals = removals.into_iter().map(|slot| Effect { slot, value: None }).collect();
         let effects = Effects { writes: removals, ..Effects::default() };
         self.append(Asked::Remove { upto }, Basis::default(), effects).await.map(drop)
-    }
-
-    /// What the log has signed at its durable end.
-    pub fn published(&self) -> Arc<Published> {
-        self.shared.published.load_full()
     }
 
     /// The log's name.
@@ -307,16 +255,6 @@ impl Log {
     /// The wall clock, in whole seconds since 1970: it may run back.
     pub fn wall_secs(&self) -> u64 {
         self.clock.wall_secs()
-    }
-
-    /// The key that signs the log now.
-    pub fn verifier(&self) -> VerifierKey {
-        self.shared.signer.load().0.verifier().clone()
-    }
-
-    /// The smallest size of which [`Log::checkpoint_at`] can sign: that from which on the newest log key does.
-    pub fn signs_from(&self) -> u64 {
-        self.shared.signer.load().1
     }
 
     /// Time since some moment before the start, which does not step.
@@ -359,7 +297,7 @@ impl Log {
     /// Once queued, a record is written whether or not anybody still waits for it.
     ///
     /// # Errors
-    /// [`Refused::Stale`]: nothing was written, decide again. [`Refused::TooLong`]: nothing was written.
+    /// [`Refused::Stale`]: nothing was written, decide again. [`Refused::TooLong`], [`Refused::Full`]: nothing was written.
     /// [`Refused::Unavailable`]: nothing is released any more.
     pub async fn commit<T>(
         &self,
@@ -443,6 +381,14 @@ struct Job {
 }
 
 impl Job {
+    fn takes_from_reserve(&self) -> bool {
+        match self.asked {
+            Asked::Record(_) => self.effects.from_reserve,
+            // It frees room.
+            Asked::Remove { .. } => true,
+        }
+    }
+
     fn bytes(&self) -> usize {
         let effects = self.effects.writes.iter().map(|effect| effect.value.as_ref().map_or(0, Vec::len) + 64);
         let record = match &self.asked {

@@ -71,25 +71,42 @@ impl Tally {
     /// Records what was counted since the last call. To be called each second, and before the end.
     ///
     /// # Errors
-    /// [`Refused`] as for [`Log::commit`].
+    /// [`Refused`] as for [`Log::commit`]. What could not be recorded is counted on.
     pub async fn flush(&self, log: &Log) -> Result<(), Refused> {
         let counts = match self.counts.lock() {
             Ok(mut counts) => std::mem::take(&mut *counts),
             Err(_) => return Err(Refused::Unavailable),
         };
-        for (kind, Count { counted, .. }) in counts.into_iter().filter(|(_, count)| count.counted > 0) {
-            let entry = stored::Entry {
-                operation: kind.operation.into(),
-                principal: kind.principal.map(|principal| principal.as_str().to_owned()).unwrap_or_default(),
-                verdict: Verdict::Deny.into(),
-                refusal: kind.reason.to_owned(),
-                count: counted,
-                ..Default::default()
-            };
-            let record = Record::encode(&kind.tenant, entry, Vec::new()).map_err(|_| Refused::Unavailable)?;
-            let _: Released<()> = log.commit(record, Basis::default(), Effects::default(), Unreleased::new(())).await?;
+        let mut counts = counts.into_iter().filter(|(_, count)| count.counted > 0);
+        while let Some((kind, count)) = counts.next() {
+            if let Err(refused) = self.record(log, &kind, count.counted).await {
+                self.count_on(std::iter::once((kind, count)).chain(counts));
+                return Err(refused);
+            }
         }
         Ok(())
+    }
+
+    async fn record(&self, log: &Log, kind: &Kind, counted: u64) -> Result<(), Refused> {
+        let entry = stored::Entry {
+            operation: kind.operation.into(),
+            principal: kind.principal.as_ref().map(|name| name.as_str().to_owned()).unwrap_or_default(),
+            verdict: Verdict::Deny.into(),
+            refusal: kind.reason.to_owned(),
+            count: counted,
+            ..Default::default()
+        };
+        let record = Record::encode(&kind.tenant, entry, Vec::new()).map_err(|_| Refused::Unavailable)?;
+        let _: Released<()> = log.commit(record, Basis::default(), Effects::default(), Unreleased::new(())).await?;
+        Ok(())
+    }
+
+    fn count_on(&self, counts: impl Iterator<Item = (Kind, Count)>) {
+        let Ok(mut counted) = self.counts.lock() else { return };
+        for (kind, count) in counts {
+            let sum = counted.entry(kind).or_default();
+            sum.counted = sum.counted.saturating_add(count.counted);
+        }
     }
 
     fn is_counted(&self, kind: Kind, each_max: u32) -> bool {

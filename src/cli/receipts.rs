@@ -123,6 +123,7 @@ async fn prove(clients: &Clients, tenant: &Tenant, keys: &KnownKeys, receipt: &R
     let request = GetInclusionProofRequest {
         tenant: tenant.to_string(),
         entry: Some(Entry::LeafHash(promise.leaf_hash.to_vec().into())),
+        index_hint: Some(promise.index),
         ..Default::default()
     };
     let answer = audit.get_inclusion_proof(request).await.map_err(|status| no_proof("inclusion", status.into()))?;

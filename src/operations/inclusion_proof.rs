@@ -32,8 +32,8 @@ pub struct GetInclusionProof {
 pub enum Named {
     /// By its place in the log.
     Index(u64),
-    /// By its leaf hash, as it was sent.
-    LeafHash(Vec<u8>),
+    /// By its leaf hash, as it was sent, and perhaps where it may be.
+    LeafHash(Vec<u8>, Option<u64>),
 }
 
 /// A question that holds.
@@ -44,7 +44,7 @@ pub struct Asked {
 
 enum Entry {
     Index(u64),
-    LeafHash(Hash),
+    LeafHash(Hash, Option<u64>),
 }
 
 /// The proof.
@@ -73,9 +73,9 @@ impl Operation for GetInclusionProof {
         let header = validate::control(&self.header, caller)?;
         let entry = match self.entry {
             Some(Named::Index(index)) => Entry::Index(index),
-            Some(Named::LeafHash(hash)) => {
+            Some(Named::LeafHash(hash, hint)) => {
                 let hash = hash.try_into().map_err(|_| Violation::new("leaf_hash", "must be 32 bytes"))?;
-                Entry::LeafHash(hash)
+                Entry::LeafHash(hash, hint)
             }
             None => return Err(Violation::new("entry", "must be an index or a leaf_hash")),
         };
@@ -85,8 +85,8 @@ impl Operation for GetInclusionProof {
     async fn attempt(service: &Service, caller: &Caller, asked: &Asked) -> Result<Released<Proof>, Halt> {
         let header = &asked.header;
         let (leaf, record, basis) = match &asked.entry {
-            Entry::LeafHash(hash) => {
-                let found = search::leaf(service, hash).await?.map(|index| (index, *hash));
+            Entry::LeafHash(hash, hint) => {
+                let found = search::leaf(service, hash, *hint).await?.map(|index| (index, *hash));
                 let effect = if found.is_some() {
                     String::new()
                 } else {

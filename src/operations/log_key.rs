@@ -106,5 +106,6 @@ pub async fn begin(log: &Log, key: &Signing) -> Result<(), Error> {
         ..start::entry(Operation::RotateLogKey)
     };
     let effects = Effects { writes: vec![keys::effect(key.number, &key.record)], ..Effects::default() };
-    start::commit(log, &Tenant::system(), entry, Default::default(), effects).await
+    start::commit(log, &Tenant::system(), entry, Default::default(), effects).await?;
+    Ok(())
 }

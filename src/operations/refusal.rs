@@ -42,6 +42,10 @@ pub enum Failure {
     Aborted,
     /// The log or the store can't be used.
     Unavailable,
+    /// The disk is nearly full.
+    Full,
+    /// The log is not indexed far enough to search it.
+    Indexing,
     /// Keys or entries in the store can't be read.
     Unreadable,
     /// A defect; nothing was released.
@@ -134,6 +138,7 @@ impl From<Refused> for Halt {
         match refused {
             Refused::Stale => Self::Stale,
             Refused::TooLong => Self::Failed(Failure::Internal),
+            Refused::Full => Self::Failed(Failure::Full),
             Refused::Unavailable => Self::Failed(Failure::Unavailable),
         }
     }
@@ -207,6 +212,7 @@ impl Service {
         match self.tally.refuse(&self.log, kind, each_max, record, refusal).await {
             Ok(released) => Failure::Refused(released),
             Err(Refused::TooLong) => Failure::Internal,
+            Err(Refused::Full) => Failure::Full,
             // A refusal rests on nothing, so it can't be stale.
             Err(Refused::Stale | Refused::Unavailable) => Failure::Unavailable,
         }

@@ -192,7 +192,7 @@ impl Segments {
             sealed: Some(Sealed { first, end, entry_bytes }),
             ..Effects::default()
         };
-        start::commit(log, &Tenant::system(), entry, Basis::default(), effects).await.map_err(of_commit)?;
+        start::commit(log, &Tenant::system(), entry, Basis::default(), effects).await?;
         tracing::info!(first, end, bytes = sealed.bundle_bytes, "sealed a segment");
         Ok(())
     }
@@ -256,7 +256,7 @@ impl Segments {
             retained_from: Some(range.end),
             ..Effects::default()
         };
-        start::commit(log, &Tenant::system(), entry, Basis::default(), effects).await.map_err(of_commit)?;
+        start::commit(log, &Tenant::system(), entry, Basis::default(), effects).await?;
         tracing::info!(first, end = range.end, "deleted the bodies of a segment");
         self.delete_bodies(range).await
     }
@@ -344,19 +344,17 @@ fn read_segment(key: &[u8], value: &[u8]) -> Result<(u64, Segment), Error> {
 }
 
 fn of_seal(error: archive::Error) -> Error {
-    if let archive::Error::Source { source, .. } = &error
-        && matches!(source.downcast_ref(), Some(Error::NoRoom))
-    {
-        return Error::NoRoom;
-    }
-    Error::Archive(error)
-}
-
-fn of_commit(error: start::Error) -> Error {
-    match error {
-        start::Error::Log(refused) => Error::Log(refused),
-        _ => Error::Unfit("the log did not take the record"),
-    }
+    let no_room = match &error {
+        archive::Error::Source { source, .. } => matches!(source.downcast_ref(), Some(Error::NoRoom)),
+        archive::Error::Refused(_)
+        | archive::Error::Storage { .. }
+        | archive::Error::Missing { .. }
+        | archive::Error::Damaged { .. }
+        | archive::Error::Entry { .. }
+        | archive::Error::Checkpoint { .. }
+        | archive::Error::Unsealable { .. } => false,
+    };
+    if no_room { Error::NoRoom } else { Error::Archive(error) }
 }
 
 /// Blocks removed in one group commit.

@@ -140,7 +140,8 @@ pub async fn tenant(
     };
     let created = keyring.create_tenant(tenant, region, at)?;
     let basis = Basis { rests: Arc::new(created.rests), ..Basis::default() };
-    commit(log, tenant, entry, basis, Effects { writes: created.effects, ..Effects::default() }).await
+    commit(log, tenant, entry, basis, Effects { writes: created.effects, ..Effects::default() }).await?;
+    Ok(())
 }
 
 /// Records that the log goes on under an anchor that had seen nothing of it.
@@ -150,7 +151,8 @@ pub async fn tenant(
 pub async fn new_anchor(log: &Log) -> Result<(), Error> {
     let effect = format!("a new anchor was taken at {} entries", log.read_point().0);
     let entry = stored::Entry { effect, policy_version: log.policy_version(), ..entry(Operation::Start) };
-    commit(log, &Tenant::system(), entry, Basis::default(), Effects::default()).await
+    commit(log, &Tenant::system(), entry, Basis::default(), Effects::default()).await?;
+    Ok(())
 }
 
 /// Records that a server started.
@@ -166,7 +168,8 @@ pub async fn started(service: &Arc<Service>) -> Result<(), Error> {
         region: service.region().to_owned(),
         ..entry(Operation::Start)
     };
-    commit(&service.log, &Tenant::system(), entry, Basis::default(), Effects::default()).await
+    commit(&service.log, &Tenant::system(), entry, Basis::default(), Effects::default()).await?;
+    Ok(())
 }
 
 pub(super) fn entry(operation: Operation) -> stored::Entry {
@@ -185,8 +188,10 @@ pub(super) async fn commit(
     entry: stored::Entry,
     basis: Basis,
     effects: Effects,
-) -> Result<(), Error> {
+) -> Result<(), Refused> {
     let record = Record::encode(tenant, entry, Vec::new()).map_err(|_| Refused::TooLong)?;
+    // A server must start on a full disk, or nothing could be erased there.
+    let effects = Effects { from_reserve: true, ..effects };
     let _: Released<()> = log.commit(record, basis, effects, Unreleased::new(())).await?;
     Ok(())
 }

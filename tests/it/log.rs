@@ -98,6 +98,10 @@ impl Bench {
     }
 }
 
+#[derive(Debug)]
+struct No;
+impl privet::audit::Refusal for No {}
+
 #[tokio::test]
 async fn a_released_result_is_in_the_store_with_its_receipt() {
     let bench = open().await;
@@ -261,6 +265,46 @@ async fn a_fault_releases_nothing_then_or_later() {
 }
 
 #[tokio::test]
+async fn on_a_disk_nearly_full_only_what_may_take_from_the_reserve_goes_through() {
+    let bench = open().await;
+    bench.commit(Basis::default(), put(1)).await.unwrap();
+    bench.faults.scarce_room(true);
+    assert_eq!(bench.commit(Basis::default(), put(2)).await.unwrap_err(), Refused::Full);
+    assert_eq!((bench.log.read_point(), bench.faults.releases()), (ReadPoint(1), 0), "nothing was written");
+    let essential = Effects { from_reserve: true, ..put(3) };
+    let (ordinary, essential) =
+        tokio::join!(bench.commit(Basis::default(), put(4)), bench.commit(Basis::default(), essential));
+    assert_eq!(ordinary.unwrap_err(), Refused::Full);
+    essential.unwrap();
+    assert!(bench.faults.releases() > 0);
+    assert!(!bench.log.has_failed());
+    bench.faults.scarce_room(false);
+    bench.commit(Basis::default(), put(5)).await.unwrap();
+    assert_eq!(bench.store.read(&[slot(2), slot(3)]).await.unwrap(), [None, Some(vec![3])]);
+}
+
+#[tokio::test]
+async fn refusals_counted_while_there_was_no_room_are_recorded_later() {
+    let bench = open().await;
+    let tally = Tally::default();
+    let kind = || Kind {
+        operation: Operation::Decrypt,
+        principal: Some(Principal::parse("spiffe://acme.example/x").unwrap()),
+        tenant: acme(),
+        reason: "DENIED",
+    };
+    for _ in 0..5 {
+        tally.refuse(&bench.log, kind(), 0, || unreachable!(), No).await.unwrap();
+    }
+    bench.faults.scarce_room(true);
+    assert_eq!(tally.flush(&bench.log).await.unwrap_err(), Refused::Full);
+    bench.faults.scarce_room(false);
+    tally.refuse(&bench.log, kind(), 0, || unreachable!(), No).await.unwrap();
+    tally.flush(&bench.log).await.unwrap();
+    assert_eq!(bench.all().await.iter().map(|entry| entry.count).sum::<u64>(), 6);
+}
+
+#[tokio::test]
 async fn a_backend_that_can_not_tell_is_asked_again_with_the_same_batch() {
     for fault in [CommitFault::UnknownBefore, CommitFault::UnknownAfter] {
         let bench = open().await;
@@ -360,9 +404,6 @@ async fn a_changed_or_missing_entry_is_noticed_when_it_is_read() {
 
 #[tokio::test]
 async fn a_flood_of_refusals_is_recorded_as_a_count() {
-    #[derive(Debug)]
-    struct No;
-    impl privet::audit::Refusal for No {}
     let bench = open().await;
     let tally = Tally::default();
     let alice = Principal::parse("spiffe://acme.example/alice").unwrap();

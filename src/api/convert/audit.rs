@@ -172,11 +172,12 @@ pub(in super::super) fn checkpoint(released: Answer<GetCheckpoint>) -> v1::GetCh
 }
 
 pub(in super::super) fn get_inclusion_proof(request: v1::GetInclusionProofRequest) -> GetInclusionProof {
+    let hint = request.index_hint;
     GetInclusionProof {
         header: header(request.tenant, request.request_id),
         entry: request.entry.map(|entry| match entry {
             get_inclusion_proof_request::Entry::Index(index) => Named::Index(index),
-            get_inclusion_proof_request::Entry::LeafHash(hash) => Named::LeafHash(hash.into()),
+            get_inclusion_proof_request::Entry::LeafHash(hash) => Named::LeafHash(hash.into(), hint),
         }),
     }
 }

@@ -87,8 +87,7 @@ impl Publisher {
         match self {
             Self::Direct(shared) => group.publish(shared),
             Self::Anchored { groups, .. } => {
-                let sent = groups.as_ref().map(|groups| groups.send(group));
-                if !matches!(sent, Some(Ok(()))) {
+                if groups.as_ref().is_none_or(|groups| groups.send(group).is_err()) {
                     return Err(store::Error::Refused("the anchor has failed".into()));
                 }
             }

@@ -27,7 +27,7 @@ use crate::{
     entropy::Entropy,
     id::Tenant,
     proto::stored::{self, LogHead},
-    store::{self, Batch, Commit, Effect, Head, Slot, Space, Store},
+    store::{self, Batch, Commit, Effect, Head, Room, Slot, Space, Store},
 };
 
 /// Requests in one group commit, at most.
@@ -129,9 +129,17 @@ impl Writer {
     }
 
     fn commit_group(&mut self, jobs: &mut Vec<Job>) -> Result<(), store::Error> {
+        let scarce = self.store.room()? == Room::Scarce;
+        if scarce && jobs.iter().any(Job::takes_from_reserve) {
+            self.store.release_reserve()?;
+        }
         let mut group = Group::new(self)?;
         let mut answers = Vec::with_capacity(jobs.len());
         for job in jobs.drain(..) {
+            if scarce && !job.takes_from_reserve() {
+                answers.push((job.answer, Err(Refused::Full)));
+                continue;
+            }
             let stands = group.stands(self, &job.basis, &job.effects);
             let outcome = match job.asked {
                 Asked::Record(record) if stands => Ok(group.append(self, record, job.effects)?),

@@ -111,6 +111,7 @@ impl Question {
             tenant: tenant.clone(),
             entry: Some(entry.clone()),
             request_id: request_id.clone(),
+            ..Default::default()
         };
         let answer = clients.audit().get_inclusion_proof(request).await?.into_inner();
         let leaf_hash: Hash = answer.leaf_hash.as_ref().try_into().map_err(|_| misfit())?;

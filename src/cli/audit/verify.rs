@@ -33,7 +33,7 @@ mod tests;
 
 use memory::Memory;
 
-/// Verify the log: that nothing in it was altered, removed or moved, and nothing of yours is withheld
+/// Verify that nothing in the log was altered, removed, moved or withheld
 #[derive(Args)]
 // A file needs no connection, and so nobody to connect as.
 #[command(mut_arg("identity", |identity| identity.required(false)))]

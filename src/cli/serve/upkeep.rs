@@ -9,9 +9,12 @@ use tokio::{
 };
 
 use super::WRITER_END_MAX;
-use crate::operations::{
-    Service, indexing,
-    segments::{self, Rules, Segments},
+use crate::{
+    audit::Refused,
+    operations::{
+        Service, indexing,
+        segments::{self, Rules, Segments},
+    },
 };
 
 /// The tasks of a server.
@@ -51,8 +54,8 @@ async fn flush_each_second(service: Arc<Service>, mut resting: watch::Receiver<b
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = false;
-    // A log that failed takes no more.
-    while service.flush_tally().await.is_ok() && !last {
+    // A log that failed takes no more. One without room may have some again.
+    while matches!(service.flush_tally().await, Ok(()) | Err(Refused::Full)) && !last {
         tokio::select! {
             _ = seconds.tick() => {}
             _ = resting.wait_for(|resting| *resting) => last = true,

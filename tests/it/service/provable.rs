@@ -73,6 +73,14 @@ async fn whoever_holds_a_receipt_can_have_it_proved() {
     let led_to = open(&proof.checkpoint, &key);
     let leaf: Hash = receipt.leaf_hash.as_ref().try_into().unwrap();
     assert_eq!(proof.index, receipt.entry_index);
+    for index_hint in [receipt.entry_index, 0, u64::MAX] {
+        let hinted = v1::GetInclusionProofRequest {
+            index_hint: Some(index_hint),
+            ..inclusion(Entry::LeafHash(receipt.leaf_hash.clone()))
+        };
+        let found = stranger.audit().get_inclusion_proof(hinted).await.unwrap().into_inner();
+        assert_eq!((found.index, &found.leaf_hash), (receipt.entry_index, &receipt.leaf_hash), "a hint is no more");
+    }
     verify::inclusion(&leaf, proof.index, led_to.size(), &hashes(&proof.hashes), led_to.root()).unwrap();
 
     let request = v1::GetConsistencyProofRequest {
@@ -244,4 +252,13 @@ async fn a_subjects_entries_are_found_by_its_id_and_nobody_elses() {
     assert_eq!(list(&"x".repeat(257)).await.unwrap_err().code(), Code::InvalidArgument);
     let log = tester.log("acme").await;
     assert!(log.iter().all(|entry| !String::from_utf8_lossy(&entry.raw).contains("anna")));
+    // What was looked for is recorded, and by whose name the log knows the subject.
+    let alias = log
+        .iter()
+        .find(|entry| entry.index == sealed.receipts[0].entry_index)
+        .map(|entry| entry.targets[0].aliases[0].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+        .unwrap();
+    let asked =
+        |effect: &str| log.iter().any(|entry| entry.operation() == Operation::ListEntries && entry.effect == effect);
+    assert!(asked(&format!("2 entries, subject {alias}")) && asked("0 entries, of an unknown subject"));
 }

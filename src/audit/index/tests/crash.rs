@@ -144,3 +144,27 @@ fn while_nothing_can_be_written_the_table_does_not_grow_and_answers_stay_complet
     add(&index, &log, END).unwrap();
     assert_eq!(log.check(&index, 0..END), 0);
 }
+
+#[test]
+fn a_run_written_from_what_was_dropped_meanwhile_is_not_put_in_its_place() {
+    let log = Log(9);
+    for (dropping, from) in (0..200).step_by(3).flat_map(|step| [(step, 0), (step, 100)]) {
+        let dir = tempfile::tempdir().unwrap();
+        let index = Arc::new(Index::open_sized(dir.path(), "log", 0..END, SMALL).unwrap());
+        let (dropper, mut steps) = (Arc::clone(&index), 0);
+        files::watch(Some(Box::new(move |_, _| {
+            steps += 1;
+            if steps == dropping + 1 {
+                dropper.forget_from(from).unwrap();
+            }
+            Ok(())
+        })));
+        let outcome = add(&index, &log, END);
+        files::watch(None);
+        assert!(matches!(outcome, Ok(()) | Err(Error::Gap { .. })), "{outcome:?}");
+        log.catch_up(&index, END);
+        assert_eq!(log.check(&index, 0..END), 0, "dropped from {from} at step {dropping}");
+        drop(index);
+        log.check(&Index::open_sized(dir.path(), "log", 0..END, SMALL).unwrap(), 0..END);
+    }
+}

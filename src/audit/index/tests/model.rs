@@ -49,9 +49,12 @@ pub(super) fn list(dir: &Path) -> Vec<(PathBuf, u64)> {
     all
 }
 
+/// Scatters (SplitMix64's finalizer): entries are made over and over, so it has to be cheap.
 fn mix(seed: u64, n: u64) -> u64 {
-    let bytes = digest(&SHA256, &[seed.to_be_bytes(), n.to_be_bytes()].concat());
-    u64::from_be_bytes(*bytes.as_ref().first_chunk().unwrap())
+    let z = seed.rotate_left(31) ^ n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 fn alias(subject: u64) -> [u8; ALIAS_BYTES] {

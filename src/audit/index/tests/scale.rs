@@ -68,6 +68,14 @@ fn rare_terms_cost_a_block_a_run_and_entries_few_bytes() {
     let found = index.find(&acme, 0..100_000, Direction::Descending, 100).unwrap();
     assert!(found.candidates.len() == 100 && found.blocks <= 2, "{} blocks", found.blocks);
 
+    let (mut rest, mut all) = (0..ENTRIES, Vec::new());
+    while !rest.is_empty() {
+        let found = index.find(&acme, rest.clone(), Direction::Ascending, 10_000).unwrap();
+        all.extend(found.candidates);
+        rest.start = found.looked.end;
+    }
+    assert!(all.iter().copied().eq((1..ENTRIES).step_by(3)), "each of the tenant's, over many blocks");
+
     for at in [0, 70_000, 150_000, ENTRIES - 1] {
         let found = index.leaf(&leaf_hash(at)).unwrap();
         assert!(found.candidates == [at] && found.blocks <= runs, "{found:?}");

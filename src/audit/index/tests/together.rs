@@ -38,6 +38,7 @@ fn searches_are_complete_while_entries_are_added_runs_merged_and_damage_is_met()
                 }
             });
         }
+        let _finish = Finish(&done);
         let mut damages = 0;
         while index.watermark() < end {
             let from = index.watermark();
@@ -49,9 +50,17 @@ fn searches_are_complete_while_entries_are_added_runs_merged_and_damage_is_met()
             // What is damaged is dropped, here or by a search; then it goes on from where the watermark is.
             let _ = index.add(&log.indexed(from..end.min(from + 25)));
         }
-        done.store(true, Ordering::Relaxed);
     });
     log.check(&index, 0..end);
+}
+
+/// Ends the searches, also when the test fails.
+struct Finish<'a>(&'a AtomicBool);
+
+impl Drop for Finish<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]
