@@ -11,6 +11,7 @@ use std::{
 };
 
 use privet::{
+    audit::anchor::Anchor,
     cli::serve::{self, Machine, Options, Running},
     config::Config,
     operations::start::Changed,
@@ -294,15 +295,18 @@ async fn an_older_store_under_a_newer_archive_is_refused_and_costs_nothing() {
     assert!(archive.join("tile/entries/000").exists());
 }
 
-/// The bytes that were written last, as a torn write leaves them: zeros.
+/// The batch that was written last, cut off in its midst as a torn write leaves it: zeros from there on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_torn_last_block_is_refused_because_more_was_acknowledged() {
     let bytes = fs::read(rest().dir.join("store/db")).unwrap();
-    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
-    for (torn, tip) in [(1, true), (2_000, true), (1, false), (2_000, false)] {
+    // The head with its checkpoint is a part of each batch.
+    let anchored = Anchor::peek(&rest().dir.join("anchor"), "test.example/log").unwrap().unwrap();
+    let newest = anchored.lines().take(3).collect::<Vec<_>>().join("\n");
+    let last = bytes.windows(newest.len()).rposition(|window| window == newest.as_bytes()).unwrap();
+    for (torn, tip) in [(last, true), (last + newest.len() + 60, true), (last, false), (last + 1, false)] {
         let broken = Broken::copy();
         let mut bytes = bytes.clone();
-        bytes[end - torn..].fill(0);
+        bytes[torn..].fill(0);
         fs::write(broken.at("store/db"), &bytes).unwrap();
         if !tip {
             // That file is not synced, and may be older too.
