@@ -4,9 +4,11 @@
 //! cargo bench                    every group
 //! cargo bench -- quick           every group, shorter: at most a minute
 //! cargo bench -- rpc [quick]     the groups named
-//! cargo bench -- scale           five million entries: only if it is named, some minutes and some GiB
 //! cargo bench -- rpc --row 256   rows with this in their name: for a profiler, which tells the sides' threads apart by name
 //! cargo bench -- --json          JSON to stdout, the tables to stderr
+//!
+//! cargo bench -- audit --row 5M [--keep DIR]    the memory, size and speed of a log of five million entries, for which it
+//!                                must be asked by this name; DIR keeps the log, or has it from before
 //! ```
 //!
 //! Each group also writes `target/bench/<group>.json`. Two sides take turns within one run, many short rounds each, because
@@ -27,6 +29,7 @@ mod audit;
 mod compare;
 mod cpu;
 mod disk;
+mod memory;
 mod report;
 mod rpc;
 #[path = "../tests/support/support.rs"]
@@ -46,16 +49,11 @@ type Measure = fn(&Plan, &Path) -> Group;
 /// Every group: its name, and what measures it.
 const GROUPS: [(&str, Measure); 2] = [("rpc", rpc::measure), ("audit", audit::measure)];
 
-/// Groups that run only if they are named.
-const ON_DEMAND: [(&str, Measure); 1] = [("scale", audit::scale::measure)];
-
 fn main() {
-    let Asked { groups, quick, json, rows } = Asked::read(env::args().skip(1));
-    let plan = Plan { rows, ..if quick { Plan::quick(GROUPS.len()) } else { Plan::full() } };
+    let Asked { groups, quick, json, rows, keep } = Asked::read(env::args().skip(1));
+    let plan = Plan { rows, keep, ..if quick { Plan::quick(GROUPS.len()) } else { Plan::full() } };
     let mut documents = Vec::new();
-    let named = |name: &str| groups.iter().any(|group| group == name);
-    let always = GROUPS.iter().filter(|(name, _)| groups.is_empty() || named(name));
-    for (name, measure) in always.chain(ON_DEMAND.iter().filter(|(name, _)| named(name))) {
+    for (name, measure) in GROUPS.iter().filter(|(name, _)| groups.is_empty() || groups.iter().any(|g| g == name)) {
         let directory = tempfile::tempdir_in(target().join("tmp")).unwrap();
         let group = measure(&plan, directory.path());
         let (table, document) = (report::table(name, &group), report::json(name, quick, &group));
@@ -74,10 +72,6 @@ fn main() {
     }
 }
 
-fn all() -> impl Iterator<Item = &'static str> {
-    GROUPS.iter().chain(&ON_DEMAND).map(|(name, _)| *name)
-}
-
 /// The command line.
 #[derive(Default)]
 struct Asked {
@@ -85,6 +79,7 @@ struct Asked {
     quick: bool,
     json: bool,
     rows: String,
+    keep: Option<PathBuf>,
 }
 
 impl Asked {
@@ -97,10 +92,10 @@ impl Asked {
                 "quick" => asked.quick = true,
                 "--json" => asked.json = true,
                 "--row" => asked.rows = arguments.next().unwrap_or_default(),
-                group if all().any(|name| name == group) => asked.groups.push(group.to_owned()),
+                "--keep" => asked.keep = arguments.next().map(PathBuf::from),
+                group if GROUPS.iter().any(|(name, _)| *name == group) => asked.groups.push(group.to_owned()),
                 unknown => {
-                    let groups: Vec<_> = all().collect();
-                    eprintln!("there is no group {unknown:?}; groups: {}", groups.join(", "));
+                    eprintln!("there is no group {unknown:?}; groups: {}", GROUPS.map(|(name, _)| name).join(", "));
                     std::process::exit(2);
                 }
             }

@@ -103,7 +103,9 @@ fn of_refusal(refusal: Refusal) -> Status {
             details.set_error_info("DENIED", DOMAIN, metadata);
             status(Code::PermissionDenied, &message, details)
         }
-        Refusal::NoEntry => status(Code::NotFound, "the log has no such entry", details("NO_ENTRY", None)),
+        Refusal::NoEntry => {
+            status(Code::NotFound, "the log has no such entry, or it is another tenant's", details("NO_ENTRY", None))
+        }
     }
 }
 

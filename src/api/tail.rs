@@ -1,4 +1,5 @@
-//! A live tail as a stream: windows of a minute, each one an operation, and what is sent within them.
+//! A live tail as a stream: windows of a minute, each one an operation, and what is sent within them. It ends with the
+//! connection, which its client makes again.
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use super::{
     admission::Charge,
     call::{Answers, Arrival, receipts},
     convert::audit as convert,
+    farewell::Farewell,
     status,
 };
 use crate::{
@@ -25,6 +27,7 @@ use crate::{
 struct Tail {
     service: Arc<Service>,
     arrival: Arrival,
+    farewell: Farewell,
     asked: TailEntries,
     window: Option<Window>,
     /// From the first window on.
@@ -41,14 +44,19 @@ impl Api {
         request: Request<v1::TailEntriesRequest>,
     ) -> Result<Response<Answers<v1::TailEntriesResponse>>, Status> {
         let arrival = Arrival::of(request.extensions())?;
+        let farewell = request.extensions().get().cloned().ok_or_else(status::not_ours)?;
         let asked = convert::tail_entries(request.into_inner());
         let service = self.service.clone();
-        let tail = Tail { service, arrival, asked, window: None, closing: None, place: None, charge: None };
+        let tail = Tail { service, arrival, farewell, asked, window: None, closing: None, place: None, charge: None };
         let messages = stream::unfold(Some(tail), |tail| async {
-            let mut tail = tail?;
-            match tail.message().await {
-                Ok(Some(message)) => Some((Ok(message), Some(tail))),
-                Ok(None) => None,
+            let mut tail: Tail = tail?;
+            let mut farewell = tail.farewell.clone();
+            let message = tokio::select! {
+                message = tail.message() => message,
+                () = farewell.said() => return None,
+            };
+            match message {
+                Ok(message) => Some((Ok(message), Some(tail))),
                 Err(status) => Some((Err(status), None)),
             }
         });
@@ -57,20 +65,18 @@ impl Api {
 }
 
 impl Tail {
-    /// The next message; `None` at the end of the server.
-    async fn message(&mut self) -> Result<Option<v1::TailEntriesResponse>, Status> {
+    async fn message(&mut self) -> Result<v1::TailEntriesResponse, Status> {
         // The one before is sent.
         self.charge = None;
         loop {
-            let Some(window) = &mut self.window else { return self.decide().await.map(Some) };
+            let Some(window) = &mut self.window else { return self.decide().await };
             match window.more(&self.service).await {
-                Ok(Some(released)) => {
+                Ok(released) => {
                     let message = convert::tailed_entries(released);
                     self.charge = Some(self.arrival.charge(message.encoded_len())?);
                     self.reached(message.next_index);
-                    return Ok(Some(message));
+                    return Ok(message);
                 }
-                Ok(None) => return Ok(None),
                 Err(Over::Again) => {
                     let next = window.next_index();
                     self.reached(next);

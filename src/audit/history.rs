@@ -174,6 +174,24 @@ impl History {
         Ok(self.leaves(index..index.saturating_add(1)).await?.pop())
     }
 
+    /// The leaf hash at `index`, if the tree of `edge` has it, from the tile that holds it: the entry itself is not read, and may
+    /// be gone or damaged.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the tile is missing.
+    pub async fn leaf_hash(&self, edge: &Edge, index: u64) -> Result<Option<Hash>, Error> {
+        if index >= edge.size() {
+            return Ok(None);
+        }
+        let tile = Tile { level: 0, index: index / u64::from(WIDTH_MAX) };
+        let hashes = match edge.partial(tile) {
+            Some(hashes) => hashes,
+            None => self.tiles(&[tile]).await?.pop().unwrap_or_default(),
+        };
+        let at = (index % u64::from(WIDTH_MAX)) as usize;
+        Ok(hashes.as_chunks().0.get(at).copied())
+    }
+
     /// The last checkpoint that was kept of a log of more than `after` entries and at most `upto`, with its size.
     ///
     /// # Errors

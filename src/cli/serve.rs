@@ -184,7 +184,6 @@ async fn listen(
     let address = listener.local_addr()?;
     let (stop, stopped) = oneshot::channel::<()>();
     let fault = service.log.failure();
-    let tails = Arc::clone(&service.tails);
     let rules = Rules {
         bytes_max: config.log.segment_bytes_max,
         age_max: config.log.segment_age_max_days,
@@ -198,8 +197,6 @@ async fn listen(
         let stopped = async {
             // A dropped handle stops the server too.
             let _ = stopped.await;
-            // They would not end by themselves.
-            tails.end();
         };
         let ended = server::serve(listener, parts, stopped, fault).await;
         reloading.abort();

@@ -226,9 +226,9 @@ mod tests {
         let whole = create(&root, FIRST).to_bytes();
         let why = |bytes: &[u8]| LogKey::read(&write(dir.path(), bytes)).unwrap_err().to_string();
         for cut in [0, 1, 17, 24, 84] {
-            assert!(why(&whole[..cut]).ends_with("it is no log key"), "{cut}");
+            assert!(why(&whole[..cut]).contains("it is no log key"), "{cut}");
         }
-        assert!(why(&[&whole[..], b"\n"].concat()).ends_with("it is no log key"));
+        assert!(why(&[&whole[..], b"\n"].concat()).contains("it is no log key"));
         assert!(why(b"privet log key 2\nlater").contains("run the version that wrote it"));
     }
 
@@ -243,7 +243,7 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         symlink(&path, dir.path().join("link")).unwrap();
         assert!(matches!(LogKey::read(&dir.path().join("link")), Err(Error::Refused { .. })));
-        assert!(matches!(LogKey::read(&dir.path().join("none")), Err(Error::Io { .. })));
+        assert!(matches!(LogKey::read(&dir.path().join("none")), Err(Error::Missing { .. })));
         assert!(LogKey::read(&path).is_ok());
     }
 }

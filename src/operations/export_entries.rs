@@ -112,7 +112,10 @@ impl Operation for ExportEntries {
         // Record, and with it release.
         targets.add(object, Action::Export.as_str(), Outcome::Allowed, None);
         let until = exported.leaves.last().map_or(*start, |leaf| leaf.index + 1);
-        let effect = format!("entries {start} to {until} of {end}");
+        let effect = match asked.begun {
+            false => format!("from entry {start} to {end}"),
+            true => format!("entries {start} to {until} of {end}"),
+        };
         let record = describe::reading(service, Self::NAME, caller, header, &decisions, (targets, effect))?;
         let basis = Basis { policy: Some(decisions.basis()), ..Basis::default() };
         Ok(service.log.commit(record, basis, Effects::default(), Unreleased::new(exported)).await?)

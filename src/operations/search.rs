@@ -101,7 +101,12 @@ impl Search<'_> {
         let found = spawn_blocking(move || index.find(&query, indexes, direction, wanted)).await;
         match found {
             Ok(Ok(found)) => Ok(Some(found)),
-            Ok(Err(error @ (index::Error::Damaged { .. } | index::Error::Gap { .. } | index::Error::Io { .. }))) => {
+            Ok(Err(
+                error @ (index::Error::Damaged { .. }
+                | index::Error::Gap { .. }
+                | index::Error::Io { .. }
+                | index::Error::NoRoom),
+            )) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the index can't be used as it is");
                 Ok(None)
             }

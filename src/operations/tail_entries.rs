@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
     Failure, Filter, Halt, Header, Operation, Service, Violation, decide::Decisions, describe, filter::Checked,
@@ -140,17 +140,16 @@ impl Window {
         self.next
     }
 
-    /// Waits for entries that the tail shows. `None`: the server is ending.
+    /// Waits for entries that the tail shows.
     ///
     /// # Errors
     /// [`Over`].
-    pub async fn more(&mut self, service: &Service) -> Result<Option<Released<Batch>>, Over> {
+    pub async fn more(&mut self, service: &Service) -> Result<Released<Batch>, Over> {
         loop {
             let left = service.log.left(&self.lease).ok_or(Over::Again)?;
             let end = tokio::select! {
                 end = service.log.grown(self.next) => end,
                 () = tokio::time::sleep(left) => return Err(Over::Again),
-                () = service.tails.ended() => return Ok(None),
                 () = service.log.failure() => return Err(Over::Failed(Failure::Unavailable)),
             };
             let from = self.next;
@@ -161,7 +160,7 @@ impl Window {
             }
             let batch = Batch { entries, next_index: self.next };
             return match service.log.release_within(&self.lease, Unreleased::new(batch)) {
-                Ok(released) => Ok(Some(released)),
+                Ok(released) => Ok(released),
                 Err(Refused::Stale | Refused::TooLong) => {
                     // Not sent: to be read again once it is decided again.
                     self.next = from;
@@ -209,17 +208,16 @@ impl Window {
     }
 }
 
-/// Room for live tails, and their end.
+/// Room for live tails.
 #[derive(Debug)]
 pub struct Tails {
     held: Mutex<HashMap<Principal, usize>>,
     turns: Semaphore,
-    ended: watch::Sender<bool>,
 }
 
 impl Default for Tails {
     fn default() -> Self {
-        Self { held: Mutex::default(), turns: Semaphore::new(READING_MAX), ended: watch::Sender::new(false) }
+        Self { held: Mutex::default(), turns: Semaphore::new(READING_MAX) }
     }
 }
 
@@ -233,18 +231,6 @@ impl Tails {
         }
         held.insert(principal.clone(), own + 1);
         Some(TailPlace { tails: Arc::clone(self), principal: principal.clone() })
-    }
-
-    /// Ends all tails: the server is ending.
-    pub fn end(&self) {
-        self.ended.send_replace(true);
-    }
-
-    async fn ended(&self) {
-        let mut ended = self.ended.subscribe();
-        if ended.wait_for(|ended| *ended).await.is_err() {
-            std::future::pending::<()>().await;
-        }
     }
 
     /// Tails that read at once are few: those far behind read much.

@@ -90,6 +90,14 @@ impl SledStore {
         Ok(Self(Arc::new(database)))
     }
 
+    /// Whether there is a store in `path`, whatever is left of it. Looks, and changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn is_there(path: &Path) -> Result<bool, Error> {
+        directory::is_marked(path)
+    }
+
     /// How many bytes the database takes on disk. One system call.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! The anchor among other processes and on disks that fail: one holder, nothing acknowledged is lost, and nothing is written
 //! after a failure. The format and what is refused are tested beside the code.
 
+mod standing;
+
 use std::{env, ffi::OsStr, fs, path::Path, thread, time::Duration};
 
 use privet::audit::anchor::{Anchor, Error};

@@ -213,6 +213,11 @@ impl Directory {
     }
 }
 
+/// Whether a store was completed here once.
+pub(super) fn is_marked(path: &Path) -> Result<bool, Error> {
+    path.join(FORMAT).try_exists().map_err(|e| storage("looked for a data directory", e))
+}
+
 fn create_if_missing(path: &Path) -> Result<(), Error> {
     match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
         Ok(()) => Ok(()),

@@ -199,7 +199,7 @@ async fn bytes_altered_under_the_databases_checksums_are_found_by_their_hash_and
     let error = segments.tend().await.unwrap_err();
     let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
     assert!(causes.map(ToString::to_string).any(|cause| cause.contains(&format!("log entry {first}"))), "{error}");
-    assert_eq!(bench.log.history().bounds().sealed_end(), 0);
+    assert!(bench.log.history().bounds().sealed_end() <= first, "what comes before may be");
     drop(segments);
     bench.close();
 }

@@ -230,7 +230,6 @@ fn child_writes_and_seals_until_it_is_killed() {
         }
         let rules = Rules { bytes_max: 1, age_max: DAY, retention: DAY };
         let segments = Segments::new(log.clone(), store, rules).unwrap();
-        segments.resume().await.unwrap();
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(40) {
             log.grown(bounds.sealed_end() + SEGMENT).await;

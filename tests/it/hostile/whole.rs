@@ -91,7 +91,6 @@ impl Whole {
         let (log, ending) = Log::open(store.clone(), clock, Arc::new(SystemEntropy::open()), options).await?;
         let rules = Rules { bytes_max: u64::MAX, age_max: Duration::MAX, retention: Duration::MAX };
         let segments = Segments::new(log.clone(), store.clone(), rules).unwrap();
-        segments.resume().await?;
         segments.tend().await?;
 
         let leaves = leaves(&log).await;

@@ -232,6 +232,21 @@ async fn a_tail_sends_what_is_recorded_and_not_its_own_records() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tail_ends_in_good_order_with_the_server_and_does_not_hold_it_up() {
+    let mut server = Deployment::start().await;
+    let tester = server.client("tester").await;
+    let request = v1::TailEntriesRequest { tenant: "acme".into(), ..Default::default() };
+    let mut tail = tester.audit().tail_entries(request).await.unwrap().into_inner();
+    timeout(LONG, tail.message()).await.unwrap().unwrap().unwrap();
+    let began = std::time::Instant::now();
+    let _ = server.stop().await;
+    let took = began.elapsed();
+    assert!(timeout(LONG, tail.message()).await.unwrap().unwrap().is_none(), "ended, and not broken off");
+    // The drain would wait two seconds.
+    assert!(took < Duration::from_millis(1_500), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_subjects_entries_are_found_by_its_id_and_nobody_elses() {
     let server = Deployment::start().await;
     let tester = server.client("tester").await;

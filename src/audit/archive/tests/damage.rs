@@ -255,13 +255,14 @@ fn an_older_store_or_another_log_does_not_undo_the_last_seal() {
     let place = Place::new();
     drop(SMALL.archive(&place.dir(), &[512, 1_024]));
     let before = contents(&place.dir());
-    let refused = Archive::open(&place.dir(), ORIGIN, &SMALL.known(), 512, 1_023).map(drop).unwrap_err();
-    assert!(refused.to_string().contains("the store is older than its archive: put back the newer store"), "{refused}");
+    let archive = Archive::open(&place.dir(), ORIGIN, &SMALL.known(), 512).unwrap();
+    let refused = archive.finish_opening(&SMALL.known(), false).unwrap_err();
+    assert!(refused.to_string().contains("if there is a newer store, put that back"), "{refused}");
     let other = SignerKey::new(ORIGIN, &Key::new([8; 32])).unwrap();
-    let refused = Archive::open(&place.dir(), ORIGIN, &[other.verifier().clone()], 512, 1_024).map(drop).unwrap_err();
+    let refused = Archive::open(&place.dir(), ORIGIN, &[other.verifier().clone()], 512).map(drop).unwrap_err();
     assert!(matches!(refused, Error::Checkpoint { .. }), "{refused}");
     assert_eq!(contents(&place.dir()), before);
-    let archive = Archive::open(&place.dir(), ORIGIN, &SMALL.known(), 512, 1_024).unwrap();
+    archive.finish_opening(&SMALL.known(), true).unwrap();
     assert_reads_whole(&SMALL, &archive, 0, 512);
 }
 
