@@ -13,7 +13,6 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Semaphore;
 
 use crate::{
     audit::{Log, Refused, Released, index::Index, tally},
@@ -56,9 +55,6 @@ pub use validate::{Header, Limits, Violation};
 /// How often an operation is decided again when what it rests on has moved.
 const RERUNS_MAX: usize = 3;
 
-/// Live tails at once, at most.
-pub const TAILS_MAX: usize = 256;
-
 /// All that operations work with.
 pub struct Service {
     /// The only way to change anything and to answer anything.
@@ -81,8 +77,8 @@ pub struct Service {
     pub limits: Limits,
     /// The deployment's region label, if it has one.
     pub region: Option<Region>,
-    /// Places for live tails.
-    pub tails: Arc<Semaphore>,
+    /// Room for live tails.
+    pub tails: Arc<tail_entries::Tails>,
     /// Keys the MACs of page tokens.
     pub page_key: page::PageKey,
 }
@@ -108,6 +104,11 @@ pub trait Operation: Send + Sized + 'static {
     /// # Errors
     /// The first [`Violation`], naming field and rule.
     fn validate(self, service: &Service, policy: &Snapshot, caller: &Caller) -> Result<Self::Asked, Violation>;
+
+    /// How much longer than its request an answer may be, in bytes: room is taken for it before anything is done.
+    fn answer_bytes_max(_: &Service) -> usize {
+        0
+    }
 
     /// Decides, works, records and releases: once.
     ///
