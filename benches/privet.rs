@@ -30,6 +30,7 @@ mod compare;
 mod cpu;
 mod disk;
 mod memory;
+mod policy;
 mod report;
 mod rpc;
 #[path = "../tests/support/support.rs"]
@@ -41,13 +42,17 @@ use std::{
 };
 
 use compare::Plan;
-use report::Group;
+use report::Report;
 
 /// Measures a group in a directory on disk.
-type Measure = fn(&Plan, &Path) -> Group;
+type Measure = fn(&Plan, &Path) -> Report;
 
 /// Every group: its name, and what measures it.
-const GROUPS: [(&str, Measure); 2] = [("rpc", rpc::measure), ("audit", audit::measure)];
+const GROUPS: [(&str, Measure); 3] = [
+    ("rpc", |plan, directory| Report::of("rpc", &rpc::measure(plan, directory))),
+    ("audit", |plan, directory| Report::of("audit", &audit::measure(plan, directory))),
+    ("policy", policy::measure),
+];
 
 fn main() {
     let Asked { groups, quick, json, rows, keep } = Asked::read(env::args().skip(1));
@@ -55,8 +60,9 @@ fn main() {
     let mut documents = Vec::new();
     for (name, measure) in GROUPS.iter().filter(|(name, _)| groups.is_empty() || groups.iter().any(|g| g == name)) {
         let directory = tempfile::tempdir_in(target().join("tmp")).unwrap();
-        let group = measure(&plan, directory.path());
-        let (table, document) = (report::table(name, &group), report::json(name, quick, &group));
+        let Report { table, mut document } = measure(&plan, directory.path());
+        document["group"] = (*name).into();
+        document["quick"] = quick.into();
         if json {
             eprintln!("{table}");
         } else {

@@ -10,7 +10,22 @@ use crate::{
     disk::SyncLatency,
 };
 
-/// What a group measured.
+/// What is said of a group.
+pub struct Report {
+    /// For people.
+    pub table: String,
+    /// For programs.
+    pub document: Value,
+}
+
+impl Report {
+    /// Of a group whose rows are requests to two servers.
+    pub fn of(name: &str, group: &Group) -> Self {
+        Self { table: table(name, group), document: json(group) }
+    }
+}
+
+/// What a group of two servers measured.
 #[derive(Debug)]
 pub struct Group {
     /// What Privet is compared with.
@@ -48,7 +63,7 @@ impl Fact {
 }
 
 /// For people.
-pub fn table(name: &str, group: &Group) -> String {
+fn table(name: &str, group: &Group) -> String {
     let mut table = Table::new();
     let items = group.items;
     table.load_style(UTF8_FULL_CONDENSED).set_header([
@@ -107,7 +122,7 @@ fn facts(facts: &[Fact]) -> Table {
 }
 
 /// For programs.
-pub fn json(name: &str, quick: bool, group: &Group) -> Value {
+fn json(group: &Group) -> Value {
     let side = |side: &Side, row: &Row| {
         json!({
             "ops_per_sec": side.ops_per_sec,
@@ -129,8 +144,6 @@ pub fn json(name: &str, quick: bool, group: &Group) -> Value {
     };
     let fact = |fact: &Fact| json!({ "name": fact.name, "value": fact.value, "unit": fact.unit });
     json!({
-        "group": name,
-        "quick": quick,
         "cores": cores(),
         "base": group.base,
         "privet": group.privet,

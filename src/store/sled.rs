@@ -6,6 +6,7 @@
 //!   same file, then the answer.
 //! * Large pages go to files under `blobs/` that are never synced. The segment size is chosen so that the largest page that
 //!   the port's bounds allow stays out of there, and a directory with a blob in it is refused.
+//! * A recovery that is cut off can take acknowledged batches with it. What it may need again is kept until it is durable.
 //! * A full disk fails in the middle of a write. A reserve of 64 MiB is kept beside the database, and room is scarce before
 //!   the disk is full.
 //! * Each call of sled is consistent, several in a row are not. A read of several slots excludes commits while it runs.
@@ -40,6 +41,7 @@ use self::{
 use super::{Batch, Commit, Direction, Effect, Error, Head, Reading, Room, Slot, Space, Store};
 
 mod directory;
+mod recovery;
 mod reserve;
 mod tip;
 
@@ -58,11 +60,13 @@ impl SledStore {
         let contents = directory.prepare()?;
         let reserve = Reserve::open(directory.path())?;
         directory.forget_cached()?;
+        recovery::prepare(&directory)?;
         let tree = open_tree(&directory)?;
         let file = directory.database_file()?;
         let tip = Tip::open(directory.path())?;
         // sled syncs none of the names and only some of the files that it makes while it opens.
         directory.sync()?;
+        recovery::done(&directory)?;
         let head = match contents {
             Contents::Store => read_head(&tree)?,
             Contents::Nothing => Head::default(),

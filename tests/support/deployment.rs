@@ -79,11 +79,16 @@ impl Deployment {
 
     /// The same, in a directory of its own below `parent`.
     pub async fn start_in(parent: &Path, setup: Setup) -> Self {
+        Self::start_on(Machine::this(), parent, setup).await
+    }
+
+    /// The same, with time and randomness of the test's choice.
+    pub async fn start_on(machine: Machine, parent: &Path, setup: Setup) -> Self {
         let dir = tempfile::tempdir_in(parent).unwrap();
         let ca = Ca::new("test CA");
         write_files(dir.path(), &ca, &setup);
         make_keys(dir.path());
-        let (running, address) = run(dir.path()).await;
+        let (running, address) = run_on(machine, dir.path()).await;
         Self { dir, ca, running: Some(running), address }
     }
 

@@ -5,6 +5,7 @@
 //! format            "privet store 1": written once everything else is there and durable
 //! format.creating   instead of it, until then: nothing has been acknowledged yet, and creation starts over
 //! tip               how many entries were durable at least
+//! recovering        what a recovery under way may need again
 //! reserve           room kept back for a full disk; holds nothing
 //! db conf snap.* blobs/   sled's own
 //! ```
@@ -23,7 +24,7 @@ use std::{
 
 use rustix::fs::{Advice, fadvise};
 
-use super::{LOCK_PAUSE, LOCK_TRIES, reserve::RESERVE, storage, tip::TIP};
+use super::{LOCK_PAUSE, LOCK_TRIES, recovery::RECOVERING, reserve::RESERVE, storage, tip::TIP};
 use crate::store::Error;
 
 /// What a directory holds.
@@ -90,6 +91,19 @@ impl Directory {
         opened.map_err(|e| storage("opened the database file", e))
     }
 
+    /// The same, if there is one yet.
+    pub(super) fn database_if_there(&self) -> io::Result<Option<File>> {
+        match OpenOptions::new().read(true).write(true).open(self.path.join(DATABASE)) {
+            Err(none) if none.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some),
+        }
+    }
+
+    /// Makes every name in the directory durable.
+    pub(super) fn sync_names(&self) -> io::Result<()> {
+        sync_directory(&self.path)
+    }
+
     /// Makes every file and every name in the directory durable.
     pub(super) fn sync(&self) -> Result<(), Error> {
         let sync_all = || -> io::Result<()> {
@@ -112,10 +126,7 @@ impl Directory {
     /// believes them would go on from a state that the next power cut takes away.
     pub(super) fn forget_cached(&self) -> Result<(), Error> {
         let forget = || -> io::Result<()> {
-            let file = match File::open(self.path.join(DATABASE)) {
-                Err(none) if none.kind() == io::ErrorKind::NotFound => return Ok(()),
-                opened => opened?,
-            };
+            let Some(file) = self.database_if_there()? else { return Ok(()) };
             // Only clean pages are forgotten.
             file.sync_all()?;
             Ok(fadvise(&file, 0, None, Advice::DontNeed)?)
@@ -287,7 +298,7 @@ const FORMAT_NAME: &str = "privet store ";
 const FORMAT_TEXT: &str = "privet store 1\n";
 const DATABASE: &str = "db";
 /// What a creation that was cut short leaves, beside snapshots and an empty `blobs`.
-const LEFTOVERS: [&str; 5] = [CREATING, DATABASE, TIP, RESERVE, "conf"];
+const LEFTOVERS: [&str; 6] = [CREATING, DATABASE, TIP, RECOVERING, RESERVE, "conf"];
 const BLOBS: &str = "blobs";
 const SNAPSHOT_PREFIX: &str = "snap.";
 const UNFINISHED_SUFFIX: &str = ".generating";

@@ -221,7 +221,7 @@ fn child_writes_and_seals_until_it_is_killed() {
             let record = Record::encode(&Tenant::system(), Entry::default(), vec![]).unwrap();
             log.commit(record, Basis::default(), effects, Unreleased::new(())).await.unwrap();
         }
-        DieInTime::start(disk.join("store/archive/sealing"), log.history().bounds().clone());
+        DieInTime::start(disk.join("store/archive"), log.history().bounds().clone());
         let bounds = log.history().bounds().clone();
         let index = Index::open(&disk.join("store/index"), ORIGIN, bounds.retained_from()..log.read_point().0).unwrap();
         tokio::spawn(indexing::follow(log.clone(), store.clone(), Arc::new(index)));
@@ -264,12 +264,12 @@ struct DieInTime {
 }
 
 impl DieInTime {
-    fn start(sealing: PathBuf, bounds: Arc<Bounds>) {
+    fn start(archive: PathBuf, bounds: Arc<Bounds>) {
         let luck: u64 = env::var(LUCK).map_or(0, |luck| luck.parse().unwrap());
         let step = env::var(DIE_AT).unwrap();
         let pause = Duration::from_micros(luck % if step == "sealing" { 8_000 } else { 1_500 });
         if step == "sealing" {
-            thread::spawn(move || die_while_it_seals(&sealing, &bounds, pause));
+            thread::spawn(move || die_while_it_seals(&archive, &bounds, pause));
         }
         tracing_subscriber::registry().with(Self { step, pause }).init();
     }
@@ -299,17 +299,13 @@ impl<S: Subscriber> Layer<S> for DieInTime {
     }
 }
 
-fn die_while_it_seals(sealing: &Path, bounds: &Bounds, pause: Duration) {
-    loop {
-        // The one of the last segment stays until the next is begun.
-        let marker = fs::read_to_string(sealing).unwrap_or_default();
-        let next = format!("{} ", bounds.sealed_end());
-        if marker.lines().nth(1).is_some_and(|range| range.starts_with(&next)) {
-            thread::sleep(pause);
-            die();
-        }
+fn die_while_it_seals(archive: &Path, bounds: &Bounds, pause: Duration) {
+    // Its first bundle is written once the marker of the segment is durable.
+    while !archive.join(format!("tile/entries/{:03}", bounds.sealed_end() / 256)).exists() {
         thread::sleep(Duration::from_micros(20));
     }
+    thread::sleep(pause);
+    die();
 }
 
 fn die() {
