@@ -239,22 +239,22 @@ impl search::Postings for Turns {
 #[test]
 fn what_is_written_leaves_room_for_others() {
     let (dir, log) = (tempfile::tempdir().unwrap(), Log(1));
-    let sizes = Sizes { entries: 300, postings: 1 << 20, fan: 3, level_max: 2 };
-    let index = Index::open_sized(dir.path(), "log", 0..3_000, sizes).unwrap();
+    let sizes = Sizes { entries: 300, postings: 1 << 20, fan: 12, level_max: 2 };
+    let index = Index::open_sized(dir.path(), "log", 0..5_000, sizes).unwrap();
     let runs = || files::list(dir.path()).unwrap().runs.len();
     index.add(&log.indexed(0..301)).unwrap();
-    // Enough for another such run, not for three of them.
-    files::set_room(ROOM_LEFT + index.bytes_on_disk() * 5 / 2);
-    index.add(&log.indexed(301..1_201)).unwrap();
-    assert_eq!(runs(), 4, "a merge takes as much as it replaces");
-    files::set_room(ROOM_LEFT + index.bytes_on_disk() / 8);
-    let refused = index.add(&log.indexed(1_201..1_600)).unwrap_err();
+    // Enough for whatever one such run could take, not for twelve of them as they are.
+    files::set_room(ROOM_LEFT + index.bytes_on_disk() * 10);
+    index.add(&log.indexed(301..3_601)).unwrap();
+    assert_eq!(runs(), 12, "a merge takes as much as it replaces");
+    files::set_room(ROOM_LEFT + index.bytes_on_disk() / 24);
+    let refused = index.add(&log.indexed(3_601..4_000)).unwrap_err();
     assert!(matches!(refused, Error::NoRoom), "{refused}");
-    assert_eq!((runs(), index.watermark()), (4, 1_500));
+    assert_eq!((runs(), index.watermark()), (12, 3_900));
     // What is in memory is found all the same, and with room again it goes on.
-    let found = index.leaf(&log.leaf_hash(1_499)).unwrap();
-    assert_eq!(found.candidates, [1_499]);
+    let found = index.leaf(&log.leaf_hash(3_899)).unwrap();
+    assert_eq!(found.candidates, [3_899]);
     files::set_room(u64::MAX);
-    index.add(&log.indexed(1_500..1_600)).unwrap();
-    assert_eq!((runs(), index.watermark()), (3, 1_600), "merged as soon as there is room");
+    index.add(&log.indexed(3_900..4_000)).unwrap();
+    assert_eq!((runs(), index.watermark()), (2, 4_000), "merged as soon as there is room");
 }

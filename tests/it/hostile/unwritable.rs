@@ -83,13 +83,22 @@ async fn an_archive_that_fails_is_tried_again_and_answers_go_on() {
         let left = Left::read(site.dir.path(), &site.store()).await.unwrap();
         assert_eq!((left.whole.sealed_end, left.lost(&acknowledged).len()), (0, 0), "{fault}");
     }
-    let node = site.boot(&[(DAYS_AHEAD, OsStr::new("2"))]);
-    while !site.store().join("archive/checkpoint").exists() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    // A stop may come between the archive's files and their record in the log; the next start goes on.
+    let mut sealed_end = 0;
+    for _ in 0..10 {
+        let node = site.boot(&[(DAYS_AHEAD, OsStr::new("2"))]);
+        while !site.store().join("archive/checkpoint").exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        node.stop();
+        let left = Left::read(site.dir.path(), &site.store()).await.unwrap();
+        assert!(left.lost(&acknowledged).is_empty());
+        sealed_end = left.whole.sealed_end;
+        if sealed_end > 0 {
+            break;
+        }
     }
-    node.stop();
-    let left = Left::read(site.dir.path(), &site.store()).await.unwrap();
-    assert!(left.whole.sealed_end > 0 && left.lost(&acknowledged).is_empty());
+    assert!(sealed_end > 0);
 }
 
 /// `what` is a directory of the site.
