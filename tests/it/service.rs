@@ -4,3 +4,4 @@ mod fields;
 mod moments;
 mod provable;
 mod refusals;
+mod why;
