@@ -25,12 +25,16 @@ mod bulk;
 mod check;
 mod decrypt;
 mod encrypt;
+mod explain;
 mod fields;
 mod files;
+#[cfg(test)]
+mod golden;
 mod index;
 mod input;
 mod options;
 mod output;
+mod policy;
 mod receipts;
 mod table;
 mod verifier;
@@ -82,6 +86,9 @@ enum Client {
     Mask(decrypt::Mask),
     Index(index::Index),
     Check(check::Check),
+    Explain(explain::Explain),
+    #[command(subcommand)]
+    Policy(policy::Policy),
     #[command(subcommand)]
     Audit(audit::Audit),
 }
@@ -138,6 +145,8 @@ impl Client {
             Self::Mask(command) => command.run(terminal).await,
             Self::Index(command) => command.run(terminal).await,
             Self::Check(command) => command.run(terminal).await,
+            Self::Explain(command) => command.run(terminal).await,
+            Self::Policy(command) => command.run(terminal).await,
             Self::Audit(command) => command.run(terminal).await,
         }
     }

@@ -23,7 +23,7 @@ pub struct WhoCan {
     pub header: Header,
     /// To do what to what.
     pub item: Item,
-    /// What for.
+    /// What for; empty: whichever.
     pub purpose: String,
     /// Principals on a page; 0: 100.
     pub page_size: i32,
@@ -67,16 +67,15 @@ impl Operation for WhoCan {
     fn validate(self, service: &Service, policy: &Snapshot, caller: &Caller) -> Result<Asked, Violation> {
         let header = validate::control(&self.header, caller)?;
         let (object, action) = check::question(policy, &self.item, &str::to_owned)?;
-        let purpose = validate::purpose(&self.purpose, policy)?;
+        let purpose = match self.purpose.as_str() {
+            "" => None,
+            purpose => Some(validate::purpose(purpose, policy)?),
+        };
         let page_size = page::size(self.page_size, PAGE_MAX, PAGE_DEFAULT)?;
         let version = policy.version();
         let version_bytes = version.to_be_bytes();
-        let parts = [
-            version_bytes.as_slice(),
-            object.as_str().as_bytes(),
-            action.as_str().as_bytes(),
-            purpose.as_str().as_bytes(),
-        ];
+        let parts =
+            [version_bytes.as_slice(), object.as_str().as_bytes(), action.as_str().as_bytes(), self.purpose.as_bytes()];
         let query = page::query("who can", &header.tenant, &caller.principal, &parts);
         let cursor = service.page_key.given(&self.page_token, &query).map_err(or_version)?;
         let privilege = Privilege { tenant: header.tenant.clone(), object, action, purpose };
@@ -101,6 +100,7 @@ impl Operation for WhoCan {
 
         // List.
         let Privilege { object, action, purpose, .. } = privilege;
+        let purpose = purpose.as_ref().map_or("any purpose", |purpose| purpose.as_str());
         let what = format!("who can {action} {} for {purpose}", object.as_str());
         let bytes_max = PAGE_BYTES_MAX.min(service.limits.message_bytes_max);
         let (page_size, version, privilege) = (asked.page_size, policy.version(), privilege.clone());

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::id::{Action, Object, Principal, Purpose, Role, Tenant};
 
-/// Something to do to something, for a purpose, in a tenant.
+/// Something to do to something, for a purpose or for whichever, in a tenant.
 #[derive(Clone, Debug)]
 pub struct Privilege {
     /// In whose domain.
@@ -23,8 +23,8 @@ pub struct Privilege {
     pub object: Object,
     /// To do what.
     pub action: Action,
-    /// Why.
-    pub purpose: Purpose,
+    /// Why; `None`: for any purpose that somebody has it for.
+    pub purpose: Option<Purpose>,
 }
 
 /// Everybody whom an allow of a [`Privilege`] reaches at one moment.
@@ -43,7 +43,7 @@ pub struct Holders<'a> {
 pub struct Granted {
     /// Who.
     pub principal: Principal,
-    /// What the policy answers: a deny may stop it.
+    /// What the policy answers: a deny may stop it. Of any purpose, whether it allows one.
     pub verdict: Verdict,
     /// The allows that reach it: at most [`REACHING_MAX`].
     pub allows: Vec<Reaching>,
@@ -75,7 +75,7 @@ impl Snapshot {
         let matched = |grant: &&Arc<Grant>| {
             grant.action == *action
                 && grant.tenants.include(tenant)
-                && grant.purposes.include(purpose)
+                && purpose.as_ref().is_none_or(|purpose| grant.purposes.include(purpose))
                 && grant.window.holds_at(now_secs)
                 && grant.pattern.matches(object)
         };
@@ -91,7 +91,6 @@ impl Snapshot {
     pub fn granted(&self, holders: &Holders<'_>, at: usize) -> Option<Granted> {
         let principal = *holders.principals.get(at)?;
         let Privilege { tenant, object, action, purpose } = holders.privilege;
-        let question = Question { principal, tenant, object, action: *action, purpose };
         let reach = Reach::new(principal, self.shards.graph(tenant), |membership| membership.holds_at(holders.now));
         let mut more = 0;
         let mut reaching = |grants: &[&Arc<Grant>]| -> Vec<Reaching> {
@@ -100,7 +99,21 @@ impl Snapshot {
             all.into_iter().take(REACHING_MAX).map(|grant| reach.reaching(grant)).collect()
         };
         let (allows, denies) = (reaching(&holders.allows), reaching(&holders.denies));
-        let verdict = self.decide_once(&question, holders.now).verdict;
+        let allowed = |purpose: &Purpose| {
+            let question = Question { principal, tenant, object, action: *action, purpose };
+            self.decide_once(&question, holders.now).verdict == Verdict::Allow
+        };
+        let is_allowed = match purpose {
+            Some(purpose) => allowed(purpose),
+            // Each purpose once, of those that an allow names.
+            None => {
+                let mut purposes = self.catalogue.purposes().map(|spec| &spec.purpose);
+                purposes.any(|purpose| {
+                    holders.allows.iter().any(|grant| grant.purposes.include(purpose)) && allowed(purpose)
+                })
+            }
+        };
+        let verdict = if is_allowed { Verdict::Allow } else { Verdict::Deny };
         Some(Granted { principal: principal.clone(), verdict, allows, denies, more })
     }
 

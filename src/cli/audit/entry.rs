@@ -274,7 +274,7 @@ mod tests {
     const PLAIN: Terminal = Terminal { json: false, quiet: false, stdout: false, stderr: false, colours: false };
 
     /// The number of the last operation.
-    const LAST: i32 = 17;
+    const LAST: i32 = 20;
 
     #[test]
     fn every_operation_is_among_those_tested() {

@@ -42,7 +42,7 @@ fn privilege(tenant: &str) -> Privilege {
         tenant: Tenant::parse(tenant).unwrap(),
         object: Object::parse("pii/account/email").unwrap(),
         action: Action::Decrypt,
-        purpose: Purpose::parse("signup").unwrap(),
+        purpose: Some(Purpose::parse("signup").unwrap()),
     }
 }
 
@@ -106,15 +106,15 @@ fn the_list_is_everybody_for_whom_a_decision_allows() {
         }
         for (object, action, spec) in questions {
             let purpose = spec.purpose.clone();
-            let privilege = Privilege { tenant: tenant.clone(), object: object.clone(), action, purpose };
+            let privilege =
+                Privilege { tenant: tenant.clone(), object: object.clone(), action, purpose: Some(purpose.clone()) };
             let listed: BTreeSet<Principal> = who_can(&snapshot, &privilege, 1_800_000_000)
                 .into_iter()
                 .filter(|granted| granted.verdict == Verdict::Allow)
                 .map(|granted| granted.principal)
                 .collect();
             let asked = everybody.iter().filter(|principal| {
-                let Privilege { tenant, object, action, purpose } = &privilege;
-                let question = Question { principal, tenant, object, action: *action, purpose };
+                let question = Question { principal, tenant: &tenant, object, action, purpose: &purpose };
                 snapshot.decide(&question, 1_800_000_000).verdict == Verdict::Allow
             });
             assert_eq!(listed, asked.cloned().collect(), "{privilege:?}");
@@ -122,6 +122,34 @@ fn the_list_is_everybody_for_whom_a_decision_allows() {
         }
     }
     assert!(allowed > 60, "{allowed}");
+}
+
+#[test]
+fn of_any_purpose_everybody_is_listed_who_has_one() {
+    let more = "\
+#: id=tickets reason=\"r\"
+p, user:idp/gwen, acme, pii/account/email, decrypt, support-ticket, 0, 0, allow
+#: id=no-billing reason=\"r\"
+p, role:billing, acme, pii/account/email, decrypt, *, 0, 0, deny
+#: id=gwen-bills reason=\"r\"
+g, user:idp/gwen, role:billing, acme
+#: id=anna-too reason=\"r\"
+p, user:idp/anna, acme, pii/account/email, decrypt, support-ticket, 0, 0, allow
+#: id=no-auditor reason=\"r\"
+p, role:auditor, acme, pii/account/email, decrypt, signup, 0, 0, deny
+#: id=anna-audits reason=\"r\"
+g, user:idp/anna, role:auditor, acme
+";
+    let policy = [POLICY, more].concat();
+    let snapshot = build(&policy);
+    let any = Privilege { purpose: None, ..privilege("acme") };
+    let listed = who_can(&snapshot, &any, 10);
+    let verdicts: Vec<_> = listed.iter().map(|one| (one.principal.as_str(), one.verdict)).collect();
+    assert!(verdicts.contains(&("user:idp/gwen", Verdict::Deny)), "a deny of all purposes stops it: {verdicts:?}");
+    assert!(verdicts.contains(&("user:idp/anna", Verdict::Allow)), "one purpose is left: {verdicts:?}");
+    let signup = who_can(&snapshot, &privilege("acme"), 10);
+    assert!(signup.iter().any(|one| one.principal.as_str() == "user:idp/anna" && one.verdict == Verdict::Deny));
+    assert!(signup.iter().all(|one| one.principal.as_str() != "user:idp/gwen"));
 }
 
 #[test]

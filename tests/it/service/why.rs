@@ -191,6 +191,10 @@ async fn who_can_names_everybody_whom_an_allow_reaches_page_by_page() {
     assert_eq!(ids(&answer.grantees[0].allows), ["billing-decrypts-billing"]);
     assert_eq!(answer.grantees[0].allows[0].memberships[0].role, "role:billing");
 
+    let any = admin.authorization().who_can(who_can(TAX_ID, "decrypt", "")).await.unwrap().into_inner();
+    let names: Vec<_> = any.grantees.iter().map(|one| one.principal.as_str()).collect();
+    assert_eq!(names, [BILLING, "spiffe://acme.example/privacy-officer", "spiffe://acme.example/tester"]);
+
     let many = who_can(EMAIL, "encrypt", "signup");
     let whole = admin.authorization().who_can(many.clone()).await.unwrap().into_inner();
     assert_eq!(whole.grantees.len(), 2, "{whole:?}");
@@ -266,7 +270,7 @@ async fn bad_questions_name_the_field_and_the_rule() {
     let ask = |request| async { violation(&admin.authorization().who_can(request).await.unwrap_err()).0 };
     assert_eq!(ask(who_can("pii/account/*", "decrypt", "signup")).await, "object");
     assert_eq!(ask(who_can(EMAIL, "read", "signup")).await, "action");
-    assert_eq!(ask(who_can(EMAIL, "decrypt", "")).await, "purpose");
+    assert_eq!(ask(who_can(EMAIL, "decrypt", "curiosity")).await, "purpose");
     assert_eq!(ask(v1::WhoCanRequest { page_size: -1, ..who_can(EMAIL, "decrypt", "signup") }).await, "page_size");
     assert_eq!(
         ask(v1::WhoCanRequest { page_token: "x".repeat(1 << 16), ..who_can(EMAIL, "decrypt", "signup") }).await,
