@@ -111,14 +111,13 @@ fn asked(entry: &stored::Entry) -> Asked {
     let operation = entry.operation();
     let caller = Principal::parse(&entry.principal).ok();
     let named = Purpose::parse(&entry.purpose).unwrap_or_else(|_| Purpose::operate());
-    let (principal, purpose) = match operation {
-        stored::Operation::Check | stored::Operation::Explain => match describe::about_whom(&entry.effect) {
-            describe::About::Answered(other) => (Some(other), named),
-            // Of whoever may not ask about others, only that was decided.
-            describe::About::Refused => (caller, Purpose::operate()),
-            describe::About::Nobody => (caller, named),
-        },
-        _ => (caller, named),
+    let may_be_about_another = matches!(operation, stored::Operation::Check | stored::Operation::Explain);
+    let about = if may_be_about_another { describe::about_whom(&entry.effect) } else { describe::About::Nobody };
+    let (principal, purpose) = match about {
+        describe::About::Answered(other) => (Some(other), named),
+        // Of whoever may not ask about others, only that was decided.
+        describe::About::Refused => (caller, Purpose::operate()),
+        describe::About::Nobody => (caller, named),
     };
     let mut questions = Vec::new();
     for target in &entry.targets {
