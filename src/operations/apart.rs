@@ -46,12 +46,12 @@ pub(super) async fn work<T: Send + 'static>(work: impl FnOnce(&Time) -> T + Send
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn work_is_told_that_its_time_is_over_and_what_it_did_is_kept() {
         assert_eq!(work(|_| 7).await.unwrap(), 7);
         let patient = |time: &Time| {
             while !time.is_over() {
-                std::thread::yield_now();
+                std::thread::sleep(Duration::from_millis(5));
             }
             8
         };
