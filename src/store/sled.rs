@@ -145,13 +145,17 @@ impl Store for SledStore {
         }
         let keys = stored_key(space, &keys.start)..stored_key(space, &keys.end);
         self.on_blocking_pool(move |tree| {
-            let found = tree.range(keys);
-            let row = |item: ::sled::Result<(::sled::IVec, ::sled::IVec)>| {
-                item.map(|(key, value)| (key.iter().skip(SPACE_BYTES).copied().collect(), value.to_vec()))
+            // sled looks at a page of memory again, to give it up, only after 64 reads in its 256th part of all pages: leaves
+            // that are read once each would fill memory by the hundred megabytes. So each value is read by itself.
+            let row = |key: ::sled::Result<::sled::IVec>| -> ::sled::Result<Option<(Vec<u8>, Vec<u8>)>> {
+                let key = key?;
+                let value = tree.get(&key)?;
+                Ok(value.map(|value| (key.iter().skip(SPACE_BYTES).copied().collect(), value.to_vec())))
             };
+            let found = tree.range(keys).keys();
             match direction {
-                Direction::Ascending => found.take(limit).map(row).collect(),
-                Direction::Descending => found.rev().take(limit).map(row).collect(),
+                Direction::Ascending => found.take(limit).filter_map(|key| row(key).transpose()).collect(),
+                Direction::Descending => found.rev().take(limit).filter_map(|key| row(key).transpose()).collect(),
             }
         })
     }
@@ -347,7 +351,7 @@ const HEAD_KEY: &[u8] = b"\0head";
 const HEAD_VERSION: u8 = 1;
 const SPACE_BYTES: usize = 1;
 /// A soft limit on pages in memory; scans exceed it.
-const CACHE_BYTES: u64 = 128 << 20;
+const CACHE_BYTES: u64 = 48 << 20;
 /// sled moves a page of more than a quarter of this to `blobs/`. A leaf holds at most 17 values, or 21 while it takes in a
 /// neighbour: 21 of the longest keys and values are 171 KB, under 256 KiB. sled's own default of 512 KiB is too small.
 const SEGMENT_BYTES: usize = 1 << 20;
