@@ -304,7 +304,8 @@ async fn a_torn_last_block_is_refused_because_more_was_acknowledged() {
     // The head with its checkpoint is a part of each batch.
     let anchored = Anchor::peek(&rest().dir.join("anchor"), "test.example/log").unwrap().unwrap();
     let newest = anchored.lines().take(3).collect::<Vec<_>>().join("\n");
-    let last = bytes.windows(newest.len()).rposition(|window| window == newest.as_bytes()).unwrap();
+    // sled may write a page again, elsewhere: no copy of it is left whole.
+    let last = bytes.windows(newest.len()).position(|window| window == newest.as_bytes()).unwrap();
     for (torn, tip) in [(last, true), (last + newest.len() + 60, true), (last, false), (last + 1, false)] {
         let broken = Broken::copy();
         let mut bytes = bytes.clone();
