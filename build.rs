@@ -2,7 +2,7 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const PUBLIC: [&str; 4] = ["common", "encryption", "authorization", "audit"];
+const PUBLIC: [&str; 5] = ["common", "encryption", "authorization", "audit", "grant"];
 const STORED: [&str; 3] = ["entry", "key", "log"];
 /// Messages that carry a subject id or a value.
 const SECRET: [&str; 17] = [

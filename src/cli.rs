@@ -25,8 +25,11 @@ mod bulk;
 mod check;
 mod decrypt;
 mod encrypt;
+mod explain;
 mod fields;
 mod files;
+#[cfg(test)]
+mod golden;
 mod index;
 mod input;
 mod options;
@@ -83,10 +86,11 @@ enum Client {
     Mask(decrypt::Mask),
     Index(index::Index),
     Check(check::Check),
-    #[command(subcommand)]
-    Audit(audit::Audit),
+    Explain(explain::Explain),
     #[command(subcommand)]
     Policy(policy::Policy),
+    #[command(subcommand)]
+    Audit(audit::Audit),
 }
 
 impl Cli {
@@ -141,8 +145,9 @@ impl Client {
             Self::Mask(command) => command.run(terminal).await,
             Self::Index(command) => command.run(terminal).await,
             Self::Check(command) => command.run(terminal).await,
-            Self::Audit(command) => command.run(terminal).await,
+            Self::Explain(command) => command.run(terminal).await,
             Self::Policy(command) => command.run(terminal).await,
+            Self::Audit(command) => command.run(terminal).await,
         }
     }
 }

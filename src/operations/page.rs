@@ -10,7 +10,11 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::hmac;
 use subtle::ConstantTimeEq;
 
-use crate::entropy::{Entropy, Unavailable};
+use super::Violation;
+use crate::{
+    entropy::{Entropy, Unavailable},
+    id::{Principal, Tenant},
+};
 
 const VERSION: u8 = 1;
 const MAC_BYTES: usize = 16;
@@ -38,6 +42,18 @@ impl PageKey {
         Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, key.expose())))
     }
 
+    /// Where a request goes on.
+    ///
+    /// # Errors
+    /// [`Violation`] for a token of another query, caller or run.
+    pub(super) fn given(&self, token: &str, query: &[u8]) -> Result<Option<Cursor>, Violation> {
+        let rule = "must be the next_page_token of the same query by the same caller";
+        match token {
+            "" => Ok(None),
+            token => self.cursor(token, query).map(Some).ok_or_else(|| Violation::new("page_token", rule)),
+        }
+    }
+
     pub(super) fn token(&self, cursor: Cursor, query: &[u8]) -> String {
         let body = body(cursor);
         let mac = self.mac(&body, query);
@@ -61,6 +77,29 @@ impl PageKey {
         context.update(query);
         context.sign()
     }
+}
+
+/// How many a page has; more than `max` is no error (AIP-158), and 0 asks for `default`.
+///
+/// # Errors
+/// [`Violation`] for less than none.
+pub(super) fn size(asked: i32, max: usize, default: usize) -> Result<usize, Violation> {
+    match usize::try_from(asked) {
+        Ok(0) => Ok(default),
+        Ok(size) => Ok(size.min(max)),
+        Err(_) => Err(Violation::new("page_size", "must not be negative")),
+    }
+}
+
+/// An unambiguous encoding of what a list is of, for whom and for which caller.
+pub(super) fn query(list: &str, tenant: &Tenant, caller: &Principal, parts: &[&[u8]]) -> Vec<u8> {
+    let names = [list.as_bytes(), tenant.as_str().as_bytes(), caller.as_str().as_bytes()];
+    let mut query = Vec::new();
+    for part in names.iter().chain(parts) {
+        query.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        query.extend_from_slice(part);
+    }
+    query
 }
 
 fn body(cursor: Cursor) -> [u8; 17] {

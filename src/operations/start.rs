@@ -210,7 +210,8 @@ fn chunks(version: u64, document: &[u8]) -> Vec<Effect> {
         .collect()
 }
 
-async fn stored_policy(store: &dyn Store, version: u64) -> Result<Sources, Error> {
+/// The document of a version.
+pub(super) async fn stored_policy(store: &dyn Store, version: u64) -> Result<Sources, Error> {
     const PAGE: usize = 256;
     let end = version.saturating_add(1).to_be_bytes().to_vec();
     let mut from = chunk_key(version, 0);

@@ -104,7 +104,10 @@ fn class(operation: Operation) -> Class {
         | Operation::GetInclusionProof
         | Operation::GetConsistencyProof
         | Operation::TailEntries
-        | Operation::ExportEntries => Class::Api(Activity::Read),
+        | Operation::ExportEntries
+        | Operation::Explain
+        | Operation::ListGrantsFor
+        | Operation::WhoCan => Class::Api(Activity::Read),
         Operation::Unspecified | Operation::Refuse => Class::Api(Activity::Unknown),
         Operation::CreateTenant => Class::Entity(Activity::Create, Kind::Tenant),
         Operation::AdoptPolicy => Class::Entity(Activity::Update, Kind::Policy),
@@ -238,7 +241,9 @@ fn source(entry: &AuditEntry) -> Value {
 fn api(entry: &AuditEntry) -> Value {
     let service = match entry.operation() {
         Operation::Encrypt | Operation::Decrypt | Operation::ComputeIndex => "privet.v1.EncryptionService",
-        Operation::Check => "privet.v1.AuthorizationService",
+        Operation::Check | Operation::Explain | Operation::ListGrantsFor | Operation::WhoCan => {
+            "privet.v1.AuthorizationService"
+        }
         Operation::ListEntries
         | Operation::GetCheckpoint
         | Operation::GetInclusionProof

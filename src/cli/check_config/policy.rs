@@ -1,6 +1,6 @@
 //! The policy files: sound by themselves, and fitting the tenants and trust domains of the configuration.
 
-use std::{collections::BTreeSet, path::Path};
+use std::collections::BTreeSet;
 
 use super::found::Found;
 use crate::{
