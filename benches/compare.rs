@@ -1,6 +1,6 @@
 //! Two sides, taking turns: what is compared with, and Privet.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 /// How long and how often.
 #[derive(Clone, Debug)]
@@ -11,8 +11,12 @@ pub struct Plan {
     pub round: Duration,
     /// How long each side runs before the first.
     pub warm_up: Duration,
+    /// How many entries the smaller and the larger log have.
+    pub entries: [u64; 2],
     /// Only rows with this in their name.
     pub rows: String,
+    /// A place to build a large log in, or that has one from before; it stays there.
+    pub keep: Option<PathBuf>,
 }
 
 impl Plan {
@@ -22,15 +26,17 @@ impl Plan {
             rounds: 9,
             round: Duration::from_millis(1_000),
             warm_up: Duration::from_millis(500),
+            entries: [10_000, 1_000_000],
             rows: String::new(),
+            keep: None,
         }
     }
 
     /// For a look: all of `groups` groups within a minute.
     pub fn quick(groups: usize) -> Self {
         let share = u32::try_from(groups).unwrap();
-        let (round, warm_up) = (Duration::from_millis(320) / share, Duration::from_millis(160) / share);
-        Self { rounds: 5, round, warm_up, rows: String::new() }
+        let (round, warm_up) = (Duration::from_millis(200) / share, Duration::from_millis(100) / share);
+        Self { rounds: 5, round, warm_up, entries: [10_000, 70_000], rows: String::new(), keep: None }
     }
 }
 
@@ -41,7 +47,7 @@ pub struct Round {
     pub ops: u64,
     /// From the first request to the last answer.
     pub took: Duration,
-    /// Processor time of the server's threads alone.
+    /// Processor time of what is measured, without its clients where they can be told apart.
     pub cpu: Duration,
     /// How long each request took, in nanoseconds.
     pub latencies: Vec<u32>,
@@ -52,7 +58,7 @@ pub struct Round {
 pub struct Side {
     /// Requests answered a second, the median round.
     pub ops_per_sec: f64,
-    /// Processor time of the server's threads for one request, over all rounds.
+    /// Processor time for one request, over all rounds.
     pub cpu_per_op: Duration,
     /// Over all requests of all rounds.
     pub p50: Duration,
@@ -63,7 +69,7 @@ pub struct Side {
 #[derive(Debug)]
 pub struct Row {
     pub name: String,
-    pub fields_per_op: u64,
+    pub items_per_op: u64,
     pub base: Side,
     pub privet: Side,
     /// Privet's rate over the other's in each pair of neighbouring rounds, sorted.
@@ -81,7 +87,7 @@ impl Row {
 pub fn take_turns(
     plan: &Plan,
     name: String,
-    fields_per_op: u64,
+    items_per_op: u64,
     mut between: impl FnMut(),
     mut base: impl FnMut(Duration) -> Round,
     mut privet: impl FnMut(Duration) -> Round,
@@ -100,7 +106,7 @@ pub fn take_turns(
         }
     }
     let ratios = of_base.iter().zip(&of_privet).map(|(base, privet)| rate(privet) / rate(base)).collect();
-    Row { name, fields_per_op, base: Side::of(of_base), privet: Side::of(of_privet), ratios: sorted(ratios) }
+    Row { name, items_per_op, base: Side::of(of_base), privet: Side::of(of_privet), ratios: sorted(ratios) }
 }
 
 impl Side {

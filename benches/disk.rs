@@ -40,6 +40,12 @@ impl Disk {
         }
     }
 
+    /// Writes over the same 4 KiB once, and syncs them.
+    pub fn sync_once(&self) {
+        self.file.write_all_at(&[0; BYTES], 0).unwrap();
+        self.file.sync_data().unwrap();
+    }
+
     /// Over all probes.
     pub fn latency(self) -> SyncLatency {
         let mut latencies = self.latencies.into_inner();

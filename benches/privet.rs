@@ -6,6 +6,9 @@
 //! cargo bench -- rpc [quick]     the groups named
 //! cargo bench -- rpc --row 256   rows with this in their name: for a profiler, which tells the sides' threads apart by name
 //! cargo bench -- --json          JSON to stdout, the tables to stderr
+//!
+//! cargo bench -- audit --row 5M [--keep DIR]    the memory, size and speed of a log of five million entries, for which it
+//!                                must be asked by this name; DIR keeps the log, or has it from before
 //! ```
 //!
 //! Each group also writes `target/bench/<group>.json`. Two sides take turns within one run, many short rounds each, because
@@ -22,9 +25,12 @@
     reason = "a benchmark ends at the first thing that is wrong, and reads the machine's clock"
 )]
 
+mod audit;
 mod compare;
 mod cpu;
 mod disk;
+mod memory;
+mod policy;
 mod report;
 mod rpc;
 #[path = "../tests/support/support.rs"]
@@ -36,22 +42,27 @@ use std::{
 };
 
 use compare::Plan;
-use report::Group;
+use report::Report;
 
 /// Measures a group in a directory on disk.
-type Measure = fn(&Plan, &Path) -> Group;
+type Measure = fn(&Plan, &Path) -> Report;
 
 /// Every group: its name, and what measures it.
-const GROUPS: [(&str, Measure); 1] = [("rpc", rpc::measure)];
+const GROUPS: [(&str, Measure); 3] = [
+    ("rpc", |plan, directory| Report::of("rpc", &rpc::measure(plan, directory))),
+    ("audit", |plan, directory| Report::of("audit", &audit::measure(plan, directory))),
+    ("policy", policy::measure),
+];
 
 fn main() {
-    let Asked { groups, quick, json, rows } = Asked::read(env::args().skip(1));
-    let plan = Plan { rows, ..if quick { Plan::quick(GROUPS.len()) } else { Plan::full() } };
+    let Asked { groups, quick, json, rows, keep } = Asked::read(env::args().skip(1));
+    let plan = Plan { rows, keep, ..if quick { Plan::quick(GROUPS.len()) } else { Plan::full() } };
     let mut documents = Vec::new();
     for (name, measure) in GROUPS.iter().filter(|(name, _)| groups.is_empty() || groups.iter().any(|g| g == name)) {
         let directory = tempfile::tempdir_in(target().join("tmp")).unwrap();
-        let group = measure(&plan, directory.path());
-        let (table, document) = (report::table(name, &group), report::json(name, quick, &group));
+        let Report { table, mut document } = measure(&plan, directory.path());
+        document["group"] = (*name).into();
+        document["quick"] = quick.into();
         if json {
             eprintln!("{table}");
         } else {
@@ -74,6 +85,7 @@ struct Asked {
     quick: bool,
     json: bool,
     rows: String,
+    keep: Option<PathBuf>,
 }
 
 impl Asked {
@@ -86,6 +98,7 @@ impl Asked {
                 "quick" => asked.quick = true,
                 "--json" => asked.json = true,
                 "--row" => asked.rows = arguments.next().unwrap_or_default(),
+                "--keep" => asked.keep = arguments.next().map(PathBuf::from),
                 group if GROUPS.iter().any(|(name, _)| *name == group) => asked.groups.push(group.to_owned()),
                 unknown => {
                     eprintln!("there is no group {unknown:?}; groups: {}", GROUPS.map(|(name, _)| name).join(", "));

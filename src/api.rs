@@ -9,6 +9,7 @@ mod authorization;
 mod call;
 pub mod convert;
 mod encryption;
+pub mod farewell;
 mod policy;
 pub mod status;
 mod tail;

@@ -25,8 +25,11 @@ mod bulk;
 mod check;
 mod decrypt;
 mod encrypt;
+mod explain;
 mod fields;
 mod files;
+#[cfg(test)]
+mod golden;
 mod index;
 mod input;
 mod options;
@@ -83,6 +86,7 @@ enum Client {
     Mask(decrypt::Mask),
     Index(index::Index),
     Check(check::Check),
+    Explain(explain::Explain),
     #[command(subcommand)]
     Policy(policy::Policy),
     #[command(subcommand)]
@@ -141,6 +145,7 @@ impl Client {
             Self::Mask(command) => command.run(terminal).await,
             Self::Index(command) => command.run(terminal).await,
             Self::Check(command) => command.run(terminal).await,
+            Self::Explain(command) => command.run(terminal).await,
             Self::Policy(command) => command.run(terminal).await,
             Self::Audit(command) => command.run(terminal).await,
         }

@@ -13,7 +13,6 @@
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use tokio::sync::Semaphore;
 
 use crate::{
     audit::{Log, Refused, Released, index::Index, tally},
@@ -26,6 +25,7 @@ use crate::{
     store::{ReadPoint, Store},
 };
 
+mod apart;
 pub mod check;
 pub mod checkpoint;
 pub mod compute_index;
@@ -34,11 +34,13 @@ mod decide;
 pub mod decrypt;
 mod describe;
 pub mod encrypt;
+pub mod explain;
 pub mod export_entries;
 mod filter;
 pub mod inclusion_proof;
 pub mod indexing;
 pub mod list_entries;
+pub mod list_grants;
 pub mod log_key;
 mod page;
 pub mod policies;
@@ -50,6 +52,7 @@ mod subjects;
 pub mod tail_entries;
 mod turns;
 mod validate;
+pub mod who_can;
 
 pub use refusal::{Failure, FieldError, Halt, Reason, Refusal};
 pub use validate::{Header, Limits, Violation};
@@ -59,9 +62,6 @@ const RERUNS_MAX: usize = 3;
 
 /// How long a request waits for a policy version that is in force to be put where it is asked.
 const CATCH_UP_MILLIS_MAX: u32 = 2_000;
-
-/// Live tails at once, at most.
-pub const TAILS_MAX: usize = 256;
 
 /// All that operations work with.
 pub struct Service {
@@ -75,6 +75,8 @@ pub struct Service {
     pub keyring: Keyring,
     /// The policy in force.
     pub policy: ArcSwap<Snapshot>,
+    /// Policies of entries that were explained lately.
+    pub past: explain::Past,
     /// Nonces.
     pub entropy: Arc<dyn Entropy>,
     /// Who is making keys for whom.
@@ -85,8 +87,8 @@ pub struct Service {
     pub limits: Limits,
     /// The deployment's region label, if it has one.
     pub region: Option<Region>,
-    /// Places for live tails.
-    pub tails: Arc<Semaphore>,
+    /// Room for live tails.
+    pub tails: Arc<tail_entries::Tails>,
     /// Keys the MACs of page tokens.
     pub page_key: page::PageKey,
 }
@@ -112,6 +114,11 @@ pub trait Operation: Send + Sized + 'static {
     /// # Errors
     /// The first [`Violation`], naming field and rule.
     fn validate(self, service: &Service, policy: &Snapshot, caller: &Caller) -> Result<Self::Asked, Violation>;
+
+    /// How much longer than its request an answer may be, in bytes: room is taken for it before anything is done.
+    fn answer_bytes_max(_: &Service) -> usize {
+        0
+    }
 
     /// Decides, works, records and releases: once.
     ///

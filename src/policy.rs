@@ -11,7 +11,8 @@
 //! What is deliberately absent: a way to change a snapshot, a default that allows, and a switch that turns decisions off.
 //!
 //! Reading order: `sources` (text) → `csv`, `grant` (typed lines) → `roles`, `lint` (what they mean together) → `shards`,
-//! `enforcer` (casbin) → `cache` → `assertions`; then `change` → `diff` → `narrowing`, `person` → `plan`.
+//! `enforcer` (casbin) → `cache` → `assertions`; beside them `reach` → `explain`, `who_can` (why, and who else); then `change`
+//! → `diff` → `narrowing`, `person` → `plan`.
 
 mod assertions;
 mod cache;
@@ -20,6 +21,7 @@ mod csv;
 mod diff;
 mod document;
 mod enforcer;
+mod explain;
 mod grant;
 #[cfg(test)]
 mod hostile;
@@ -31,9 +33,11 @@ mod person;
 mod plan;
 #[cfg(test)]
 mod property;
+mod reach;
 mod roles;
 mod shards;
 mod sources;
+mod who_can;
 
 use std::{fmt, sync::Arc};
 
@@ -42,12 +46,15 @@ pub use cache::DECISIONS_MAX;
 pub use change::{CHANGES_MAX, Candidate, Change, GrantDraft, MembershipDraft, apply};
 pub use diff::{Changed, Diff, Differences, FieldChange, FileChange, LINES_SHOWN_MAX};
 pub use document::Document;
+pub use explain::{Cause, Explanation, Mismatch, NEAR_MAX, Near, REACHING_MAX, Sight};
 pub use grant::{Effect, Grant, GrantId, Grantee, Membership, Pattern, Purposes, Tenants, Window};
 pub use narrowing::{Direction, Impact, Widening};
 pub use person::{FourEyes, Person, four_eyes, keeps_control};
 pub use plan::Plan;
+pub use reach::Reaching;
 pub use roles::CHAIN_MAX;
 pub use sources::{ASSERTIONS, CATALOGUE, MODEL, POLICY, POLICY_BYTES_MAX, Sources, Unreadable};
+pub use who_can::{Granted, Holders, Privilege};
 
 use crate::{
     catalogue::{Catalogue, Problem},
@@ -118,9 +125,23 @@ impl Snapshot {
     pub fn of(version: u64, document: Document) -> Result<Self, Vec<Problem>> {
         let shards = shards::Shards::new(&document.rules);
         refuse_if_any(assertions::run(&document, &shards)?.problems())?;
+        Ok(Self::with(version, document, shards))
+    }
+
+    /// Builds a snapshot of a document that was in force before. Its assertions held when it took effect, and are not run.
+    ///
+    /// # Errors
+    /// Every [`Problem`] found.
+    pub fn build_past(version: u64, sources: &Sources) -> Result<Self, Vec<Problem>> {
+        let document = Document::read(sources.clone())?;
+        let shards = shards::Shards::new(&document.rules);
+        Ok(Self::with(version, document, shards))
+    }
+
+    fn with(version: u64, document: Document, shards: shards::Shards) -> Self {
         let denied = Decision { verdict: Verdict::Deny, grant_ids: [].into(), roles: [].into(), valid_until: None };
         let cache = cache::Cache::new();
-        Ok(Self { version, hash: document.sources.hash(), document, shards, cache, denied })
+        Self { version, hash: document.sources.hash(), document, shards, cache, denied }
     }
 
     /// Decides `question` at `now_secs` (since 1970). Never fails: what is unclear is denied, and not remembered.
@@ -140,6 +161,15 @@ impl Snapshot {
                 tracing::error!(%unclear, action = %question.action, "denied without a clear answer");
                 self.denied.clone()
             }
+        }
+    }
+
+    /// As [`Self::decide`], for questions that nobody will soon ask again: nothing is remembered.
+    fn decide_once(&self, question: &Question<'_>, now_secs: u64) -> Decision {
+        let known = self.knows(question).then(|| self.shards.decide(question, now_secs));
+        match known {
+            Some(Ok((decision, _))) => decision,
+            Some(Err(_)) | None => self.denied.clone(),
         }
     }
 

@@ -202,7 +202,7 @@ pub enum Room {
 pub enum Error {
     /// A read or a write failed. After a failed commit its batch may or may not become durable: the process must not
     /// acknowledge anything any more.
-    #[error("storage failed while it {doing}")]
+    #[error("storage failed while it {doing}: see that the disk works, can be written and has room")]
     Storage {
         /// What the store was doing, to follow "while it".
         doing: &'static str,

@@ -179,6 +179,16 @@ impl ByteMeter {
         Charge { budget: self.budget.clone(), bytes: self.held.swap(0, Ordering::Relaxed) }
     }
 
+    /// Charges bytes of an answer, which is not in the request's own: what is not delivered counts like what is not worked off.
+    ///
+    /// # Errors
+    /// [`Refused::Bytes`], and nothing is charged.
+    pub fn answer(&self, bytes: usize) -> Result<Charge, Refused> {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.budget.charge(bytes)?;
+        Ok(Charge { budget: self.budget.clone(), bytes })
+    }
+
     /// How many bytes arrived and were not taken.
     pub fn untaken(&self) -> u64 {
         self.held.load(Ordering::Relaxed)
@@ -210,10 +220,17 @@ impl Charge {
         self.bytes
     }
 
+    /// Gives back what is over `bytes`.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let over = self.bytes.saturating_sub(u64::try_from(bytes).unwrap_or(u64::MAX));
+        self.budget.release(over);
+        self.bytes -= over;
+    }
+
     /// Keeps the bytes until the answer is sent: for the extensions of a response, so that a client that does not read
     /// its answers runs into the budget.
     pub fn until_delivered(self) -> UntilDelivered {
-        UntilDelivered { _charge: Arc::new(self) }
+        UntilDelivered { _charge: Arc::new(self), _answer: None }
     }
 }
 
@@ -227,6 +244,15 @@ impl Drop for Charge {
 #[derive(Clone, Debug)]
 pub struct UntilDelivered {
     _charge: Arc<Charge>,
+    _answer: Option<Arc<Charge>>,
+}
+
+impl UntilDelivered {
+    /// Keeps the answer's own bytes as well.
+    #[must_use]
+    pub fn with_answer(self, answer: Charge) -> Self {
+        Self { _answer: Some(Arc::new(answer)), ..self }
+    }
 }
 
 /// Length-Prefixed-Message of gRPC over HTTP/2: one byte of flag, four of length.
@@ -316,5 +342,22 @@ mod tests {
             assert_eq!(details.retry_info().unwrap().retry_delay, Some(refused.retry_after()));
             assert_eq!(details.error_info().unwrap().reason, refused.reason());
         }
+    }
+
+    #[test]
+    fn answers_that_are_not_delivered_count_against_the_budget() {
+        let budget = Budget::new(1_000, 1);
+        let meter = ByteMeter::new(budget.clone());
+        meter.charge(100).unwrap();
+        let request = meter.take_all().until_delivered();
+        let mut answer = meter.answer(800).unwrap();
+        assert_eq!(meter.answer(200).unwrap_err(), Refused::Bytes);
+        answer.shrink_to(300);
+        answer.shrink_to(900);
+        assert_eq!((budget.bytes_in_flight(), answer.bytes()), (400, 300));
+        let delivered = request.with_answer(answer);
+        drop(meter.answer(600).unwrap());
+        drop(delivered);
+        assert_eq!(budget.bytes_in_flight(), 0);
     }
 }

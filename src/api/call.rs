@@ -8,7 +8,7 @@ use tonic::{Extensions, Request, Response, Status, Streaming};
 
 use super::{
     Api,
-    admission::{Admission, ByteMeter},
+    admission::{Admission, ByteMeter, Charge, Refused},
     status,
 };
 use crate::{
@@ -45,9 +45,16 @@ impl Arrival {
     }
 }
 
+impl Arrival {
+    /// Charges an answer that is about to be sent.
+    pub(super) fn charge(&self, answer_bytes: usize) -> Result<Charge, Refused> {
+        self.meter.answer(answer_bytes)
+    }
+}
+
 impl Api {
     /// Answers a unary call with one operation.
-    pub(super) async fn unary<M, O: Operation, A>(
+    pub(super) async fn unary<M, O: Operation, A: Message>(
         &self,
         request: Request<M>,
         ask: impl FnOnce(M) -> O,
@@ -55,25 +62,27 @@ impl Api {
     ) -> Result<Response<A>, Status> {
         let arrival = Arrival::of(request.extensions())?;
         let charge = arrival.meter.take_all().until_delivered();
+        let mut answer_charge = arrival.meter.answer(O::answer_bytes_max(&self.service))?;
         let permit = (arrival.admission.try_admit()?, charge.clone());
         let operation = ask(request.into_inner());
         let request_id =
             Some(&operation.header().request_id).filter(|id| !id.is_empty()).and_then(|id| id.parse().ok());
         let outcome = operations::run(self.service.clone(), arrival.connection, operation, permit).await;
         let mut response = outcome.map(|released| Response::new(answer(released))).map_err(status::of);
+        answer_charge.shrink_to(response.as_ref().map_or(0, |response| response.get_ref().encoded_len()));
         if let Some(request_id) = request_id {
             let metadata = response.as_mut().map_or_else(Status::metadata_mut, Response::metadata_mut);
             metadata.insert(REQUEST_ID, request_id);
         }
         response.map(|mut response| {
-            response.extensions_mut().insert(charge);
+            response.extensions_mut().insert(charge.with_answer(answer_charge));
             response
         })
     }
 
     /// Answers a request with a stream of which each message is one operation, decided and recorded by itself. The answer to
     /// one says what the next is.
-    pub(super) fn sequence<M, O: Operation, A: Send + 'static>(
+    pub(super) fn sequence<M, O: Operation, A: Message + 'static>(
         &self,
         request: Request<M>,
         ask: impl FnOnce(M) -> O,
@@ -81,20 +90,25 @@ impl Api {
     ) -> Result<Response<Answers<A>>, Status> {
         let arrival = Arrival::of(request.extensions())?;
         let service = self.service.clone();
-        let first = Some(ask(request.into_inner()));
-        let answers = stream::unfold((first, arrival), move |(operation, arrival)| {
+        let first = (Some(ask(request.into_inner())), None);
+        let answers = stream::unfold((first, arrival), move |((operation, sent), arrival)| {
             let (service, answer) = (service.clone(), answer.clone());
             async move {
+                // The message before is on its way.
+                drop::<Option<Charge>>(sent);
                 let operation = operation?;
-                let ended = |status: Status, arrival| Some((Err(status), (None, arrival)));
-                let permit = match arrival.admission.admit().await {
-                    Ok(permit) => permit,
-                    Err(refused) => return ended(refused.into(), arrival),
-                };
+                let ended = |status: Status, arrival| Some((Err(status), ((None, None), arrival)));
+                let admitted =
+                    match (arrival.admission.admit().await, arrival.meter.answer(O::answer_bytes_max(&service))) {
+                        (Ok(permit), Ok(charge)) => (permit, charge),
+                        (Err(refused), _) | (_, Err(refused)) => return ended(refused.into(), arrival),
+                    };
+                let (permit, mut charge) = admitted;
                 match operations::run(service, arrival.connection.clone(), operation, permit).await {
                     Ok(released) => {
                         let (message, next) = answer(released);
-                        Some((Ok(message), (next, arrival)))
+                        charge.shrink_to(message.encoded_len());
+                        Some((Ok(message), ((next, Some(charge)), arrival)))
                     }
                     Err(failure) => ended(status::of(failure), arrival),
                 }

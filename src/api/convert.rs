@@ -1,6 +1,7 @@
 //! Public messages to and from the domain. Nothing is checked here: `operations` checks what it is given.
 
 pub(super) mod audit;
+pub(super) mod authorization;
 pub(super) mod policy;
 
 use prost_types::Timestamp;

@@ -68,6 +68,11 @@ pub fn of(failure: Failure) -> Status {
             "the access log can't be written, so nothing can be answered",
             details("LOG_UNAVAILABLE", Some(Duration::from_secs(5))),
         ),
+        Failure::Indexing => status(
+            Code::Unavailable,
+            "the log is being indexed, so that this can't be found yet; with a receipt, send index_hint",
+            details("INDEXING", Some(Duration::from_secs(5))),
+        ),
         Failure::Full => status(
             Code::Unavailable,
             "the server's disk is nearly full, so that this can't be recorded and is not answered; nothing was changed",
@@ -98,7 +103,9 @@ fn of_refusal(refusal: Refusal) -> Status {
             details.set_error_info("DENIED", DOMAIN, metadata);
             status(Code::PermissionDenied, &message, details)
         }
-        Refusal::NoEntry => status(Code::NotFound, "the log has no such entry", details("NO_ENTRY", None)),
+        Refusal::NoEntry => {
+            status(Code::NotFound, "the log has no such entry, or it is another tenant's", details("NO_ENTRY", None))
+        }
         Refusal::Policy(refusal) => of_policy(&refusal),
     }
 }

@@ -1,21 +1,24 @@
-//! A live tail as a stream: windows of a minute, each one an operation, and what is sent within them.
+//! A live tail as a stream: windows of a minute, each one an operation, and what is sent within them. It ends with the
+//! connection, which its client makes again.
 
 use std::sync::Arc;
 
 use futures_util::stream;
-use tokio::sync::OwnedSemaphorePermit;
+use prost::Message;
 use tonic::{Request, Response, Status};
 
 use super::{
     Api,
+    admission::Charge,
     call::{Answers, Arrival, receipts},
     convert::audit as convert,
+    farewell::Farewell,
     status,
 };
 use crate::{
     operations::{
         self, Service,
-        tail_entries::{Closing, Over, TailEntries, Window},
+        tail_entries::{Closing, Over, TailEntries, TailPlace, Window},
     },
     proto::v1,
 };
@@ -24,11 +27,14 @@ use crate::{
 struct Tail {
     service: Arc<Service>,
     arrival: Arrival,
+    farewell: Farewell,
     asked: TailEntries,
     window: Option<Window>,
     /// From the first window on.
     closing: Option<Closing>,
-    _place: OwnedSemaphorePermit,
+    place: Option<TailPlace>,
+    /// Of the message that is being sent.
+    charge: Option<Charge>,
 }
 
 impl Api {
@@ -38,13 +44,18 @@ impl Api {
         request: Request<v1::TailEntriesRequest>,
     ) -> Result<Response<Answers<v1::TailEntriesResponse>>, Status> {
         let arrival = Arrival::of(request.extensions())?;
-        let place = Arc::clone(&self.service.tails).try_acquire_owned().map_err(|_| status::too_many_tails())?;
+        let farewell = request.extensions().get().cloned().ok_or_else(status::not_ours)?;
         let asked = convert::tail_entries(request.into_inner());
         let service = self.service.clone();
-        let tail = Tail { service, arrival, asked, window: None, closing: None, _place: place };
+        let tail = Tail { service, arrival, farewell, asked, window: None, closing: None, place: None, charge: None };
         let messages = stream::unfold(Some(tail), |tail| async {
-            let mut tail = tail?;
-            match tail.message().await {
+            let mut tail: Tail = tail?;
+            let mut farewell = tail.farewell.clone();
+            let message = tokio::select! {
+                message = tail.message() => message,
+                () = farewell.said() => return None,
+            };
+            match message {
                 Ok(message) => Some((Ok(message), Some(tail))),
                 Err(status) => Some((Err(status), None)),
             }
@@ -55,11 +66,14 @@ impl Api {
 
 impl Tail {
     async fn message(&mut self) -> Result<v1::TailEntriesResponse, Status> {
+        // The one before is sent.
+        self.charge = None;
         loop {
             let Some(window) = &mut self.window else { return self.decide().await };
             match window.more(&self.service).await {
                 Ok(released) => {
                     let message = convert::tailed_entries(released);
+                    self.charge = Some(self.arrival.charge(message.encoded_len())?);
                     self.reached(message.next_index);
                     return Ok(message);
                 }
@@ -81,6 +95,8 @@ impl Tail {
         let (window, evidence) = run.map_err(status::of)?.into_parts();
         let next_index = window.next_index();
         if let (None, Ok(caller)) = (&self.closing, &self.arrival.connection.caller) {
+            let place = self.service.tails.place(&caller.principal);
+            self.place = Some(place.ok_or_else(status::too_many_tails)?);
             self.closing = Some(Closing::of(self.service.clone(), caller.clone(), &window));
         }
         self.window = Some(window);

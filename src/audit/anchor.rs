@@ -56,8 +56,8 @@ impl Anchor {
     /// Opens the anchor of the log `origin`.
     ///
     /// # Errors
-    /// [`Error::Absent`] if there is none; [`Error::Refused`] if it is another log's, in use, of another format, or not this
-    /// user's alone; [`Error::Damaged`]; [`Error::Io`].
+    /// [`Error::Absent`] if there is none; [`Error::InUse`]; [`Error::Refused`] if it is another log's, of another format, or
+    /// not this user's alone; [`Error::Damaged`]; [`Error::Io`].
     pub fn open(dir: &Path, origin: &str) -> Result<Self, Error> {
         check_dir(dir)?;
         let path = dir.join(ANCHOR);
@@ -182,6 +182,12 @@ pub enum Error {
         /// Where it was looked for.
         dir: PathBuf,
     },
+    /// Another process holds it.
+    #[error("the anchor in {} is in use by another process: stop that process, most likely a server of this log", dir.display())]
+    InUse {
+        /// Which one.
+        dir: PathBuf,
+    },
     /// It can't be used as it is.
     #[error("the anchor in {} is refused: {why}", dir.display())]
     Refused {
@@ -279,7 +285,7 @@ fn lock(dir: &Path) -> Result<File, Error> {
             Err(TryLockError::Error(source)) => return Err(io_error("lock", &path)(source)),
         }
     }
-    Err(refused(dir, "it is in use by another process; stop that process, or name another directory"))
+    Err(Error::InUse { dir: dir.to_owned() })
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {

@@ -4,7 +4,8 @@
 //! format         "privet archive 1" and the log's origin
 //! tile/…         entry bundles and tiles, named as C2SP tlog-tiles names them
 //! checkpoint     the signed note of exactly what is sealed: a multiple of 256 entries
-//! sealing        from the start of a seal until the caller is known to have taken it: how to go back
+//! sealing        from the start of a seal until the caller has taken it: how to go back
+//! due            what retention has found due so far
 //! *.new          a file that is being written
 //! ```
 //!
@@ -14,7 +15,7 @@
 //! * `directory`, `marker` – whose the directory is, and what an unfinished seal left
 //! * [`seal`] – adds a segment; a crash at any step leaves the archive before it or the one after it
 //! * `top`, `read` – bundles, tiles and leaf hashes, none of them given before it was checked
-//! * `retain` – deletes old entry bundles; says whether what must be there is there
+//! * `retain`, `due` – deletes old entry bundles, and remembers which are to go; says whether what must be there is there
 //!
 //! Root of trust is the checkpoint, whose signature is checked when it is read. The tiles on the tree's right edge are kept in
 //! memory and have its root; a full tile has the hash that the tile above it holds, and a bundle's entries that of theirs. So a
@@ -26,6 +27,7 @@
 //! ever written again; retention unlinks.
 
 mod directory;
+mod due;
 mod error;
 mod files;
 mod kept;
@@ -45,6 +47,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
+pub use due::Due;
 pub use error::Error;
 pub use seal::{Sealed, Source, SourceError};
 
@@ -69,27 +72,35 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Opens the archive of the log `origin`, makes it if nothing is sealed yet, and brings it to `sealed_end`, which is how
-    /// much the caller knows to be sealed: what a seal wrote that the caller never took is removed again. `known` are the keys
-    /// that the log ever had. Reads a handful of files; [`check`](Self::check) looks for the others.
+    /// Opens the archive of the log `origin` at `sealed_end`, which is how much the caller knows to be sealed, and makes it if
+    /// nothing is sealed yet. Nothing that was sealed is touched: the caller may turn out to be an older copy. Once it knows
+    /// better it calls [`finish_opening`](Self::finish_opening). `known` are the keys that the log ever had. Reads a handful of
+    /// files; [`check`](Self::check) looks for the others.
     ///
     /// # Errors
-    /// [`Error`]: the directory is not this archive, holds more or less than `sealed_end`, or its checkpoint is not to be
-    /// believed.
+    /// [`Error`]: the directory is not this archive, holds less than `sealed_end` or more than that and what the last seal may
+    /// have left, or its checkpoint is not to be believed.
     pub fn open(dir: &Path, origin: &str, known: &[VerifierKey], sealed_end: u64) -> Result<Self, Error> {
         Self::open_in(Files::new(dir.to_owned()), origin, known, sealed_end)
     }
 
     fn open_in(files: Files, origin: &str, known: &[VerifierKey], sealed_end: u64) -> Result<Self, Error> {
         directory::take(&files, origin, sealed_end)?;
-        if let Some(marker) = Marker::read(&files)? {
-            if marker.segment.end == sealed_end {
-                seal::settle(&files, &marker)?;
-            } else if marker.segment.start == sealed_end {
-                seal::undo(&files, &marker, origin, known)?;
+        let top = match Marker::read(&files)? {
+            Some(marker) if marker.segment.start == sealed_end => {
+                match seal::before(&files, &marker, origin, known) {
+                    // Settled half-way: the segment was taken.
+                    Err(Error::Missing { .. }) if seal::is_whole(&files, &marker, origin, known)? => {
+                        Top::load(&files, origin, known)?
+                    }
+                    top => top?,
+                }
             }
+            Some(_) | None => Top::load(&files, origin, known)?,
+        };
+        if top.size() == 0 && sealed_end > 0 {
+            return Err(Error::Missing { file: files.at(CHECKPOINT) });
         }
-        let top = Top::load(&files, origin, known)?;
         refuse_other_size(&files, top.size(), sealed_end)?;
         Ok(Self {
             files,
@@ -99,6 +110,40 @@ impl Archive {
             tiles: Mutex::new(Kept::new(TILES_KEPT)),
             bundles: Mutex::new(Kept::new(BUNDLES_KEPT)),
         })
+    }
+
+    /// Sees to what the last seal left when its process ended. A segment that the caller has is there for good; one that it
+    /// does not have is removed if nobody can have it: if it never became whole, or if the caller is known to be the `newest`
+    /// store. Otherwise an older copy of the store would unlink what the newer one relies on.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for a whole segment that the caller does not have and a newer store may; [`Error`].
+    pub fn finish_opening(&self, known: &[VerifierKey], newest: bool) -> Result<(), Error> {
+        let _alone = self.change();
+        let Some(marker) = Marker::read(&self.files)? else { return Ok(()) };
+        if marker.segment.end == self.sealed_end() {
+            return seal::settle(&self.files, &marker);
+        }
+        if !newest && seal::is_whole(&self.files, &marker, &self.origin, known)? {
+            return Err(Error::Refused(format!(
+                "the archive {0} holds {1} entries and the store says {2}: if there is a newer store, put that back; if this is the newest, move {3} away, and those from {2} on are sealed again",
+                self.files.root().display(),
+                marker.segment.end,
+                marker.segment.start,
+                self.files.at(CHECKPOINT).display(),
+            )));
+        }
+        seal::undo(&self.files, &marker, &self.origin, known)
+    }
+
+    /// The caller has taken the segment that was sealed last: there is no going back behind it any more.
+    ///
+    /// # Errors
+    /// [`Error`]; the next seal does it then, or the next opening.
+    pub fn settle(&self) -> Result<(), Error> {
+        let _alone = self.change();
+        let Some(marker) = Marker::read(&self.files)? else { return Ok(()) };
+        if marker.segment.end == self.sealed_end() { seal::settle(&self.files, &marker) } else { Ok(()) }
     }
 
     /// How many entries are sealed.

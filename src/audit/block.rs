@@ -34,6 +34,11 @@ pub fn first_index(key: &[u8]) -> Option<u64> {
     key.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes))
 }
 
+/// Whether a block's key is that of a whole block, or of the beginning of a long entry.
+pub fn is_first_part(key: &[u8]) -> bool {
+    key.get(8..) == Some(&[0, 0])
+}
+
 /// Packs entries into blocks, in order.
 #[derive(Debug, Default)]
 pub struct Packer {

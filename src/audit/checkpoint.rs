@@ -71,6 +71,14 @@ impl Checkpoint {
         if checkpoint.origin == origin { Ok(checkpoint) } else { Err(Error::Origin) }
     }
 
+    /// The size that a note claims for the log `origin`. Nobody's signature was checked: it is for telling a person what is
+    /// there, and nothing may rest on it.
+    pub fn claimed_size(note: &str, origin: &str) -> Option<u64> {
+        let mut lines = note.lines();
+        lines.next().filter(|first| *first == origin)?;
+        lines.next().and_then(parse_decimal)
+    }
+
     /// The signed note, as it is published.
     ///
     /// # Errors

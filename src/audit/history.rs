@@ -16,7 +16,7 @@ use std::{
 use super::{
     archive::{self, Archive},
     entry::Stored,
-    merkle::{Hash, prove},
+    merkle::{Hash, prove, verify},
     reader,
     tiles::{self, Tile, TileReader, WIDTH_MAX, edge::Edge, nodes::Nodes, stored},
 };
@@ -174,6 +174,24 @@ impl History {
         Ok(self.leaves(index..index.saturating_add(1)).await?.pop())
     }
 
+    /// The leaf hash at `index`, if the tree of `edge` has it, from the tile that holds it: the entry itself is not read, and may
+    /// be gone or damaged.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the tile is missing.
+    pub async fn leaf_hash(&self, edge: &Edge, index: u64) -> Result<Option<Hash>, Error> {
+        if index >= edge.size() {
+            return Ok(None);
+        }
+        let tile = Tile { level: 0, index: index / u64::from(WIDTH_MAX) };
+        let hashes = match edge.partial(tile) {
+            Some(hashes) => hashes,
+            None => self.tiles(&[tile]).await?.pop().unwrap_or_default(),
+        };
+        let at = (index % u64::from(WIDTH_MAX)) as usize;
+        Ok(hashes.as_chunks().0.get(at).copied())
+    }
+
     /// The last checkpoint that was kept of a log of more than `after` entries and at most `upto`, with its size.
     ///
     /// # Errors
@@ -202,6 +220,34 @@ impl History {
     /// [`NoProof`].
     pub async fn consistency(&self, edge: &Edge, first: u64, second: u64) -> Result<Vec<Hash>, NoProof> {
         self.prove(edge, second, |nodes| prove::consistency(nodes, first, second)).await
+    }
+
+    /// The proof that the leaf at `index` is in the tree of `edge`, checked.
+    ///
+    /// # Errors
+    /// [`NoProof`]; [`Error::Damaged`] if what is read does not lead from this leaf to the root of `edge`.
+    pub async fn prove_leaf(&self, edge: &Edge, index: u64, leaf_hash: &Hash) -> Result<Vec<Hash>, NoProof> {
+        let proof = self.inclusion(edge, index, edge.size()).await?;
+        let what = || format!("log entry {index}, or a tile over it, is not what was signed");
+        let checked = verify::inclusion(leaf_hash, index, edge.size(), &proof, &edge.root());
+        checked.map_err(|_| Error::Damaged { what: what() })?;
+        Ok(proof)
+    }
+
+    /// The proof that the tree of `first` leaves is the beginning of the tree of `second`, checked: as is the one that the
+    /// latter is the beginning of the tree of `edge`.
+    ///
+    /// # Errors
+    /// [`NoProof`]; [`Error::Damaged`] if what is read does not lead to the root of `edge`.
+    pub async fn prove_beginning(&self, edge: &Edge, first: u64, second: u64) -> Result<Vec<Hash>, NoProof> {
+        let proof = self.consistency(edge, first, second).await?;
+        let rest = self.consistency(edge, second, edge.size()).await?;
+        let (before, after) = (self.root(edge, first).await?, self.root(edge, second).await?);
+        let checked = verify::consistency(first, &before, second, &after, &proof)
+            .and_then(|()| verify::consistency(second, &after, edge.size(), &edge.root(), &rest));
+        let what = || format!("a tile of the log's first {second} entries is not what was signed");
+        checked.map_err(|_| Error::Damaged { what: what() })?;
+        Ok(proof)
     }
 
     /// The root of the tree of `size`, which is not larger than the tree of `edge`.

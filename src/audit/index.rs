@@ -91,6 +91,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// There is no room on the disk for another file.
+    #[error("room on the disk is scarce, so nothing more is indexed: make room")]
+    NoRoom,
     /// A run could not be read. It was dropped, with all that follows it.
     #[error("the index had a damaged file, {run}, which was dropped")]
     Damaged {
@@ -132,10 +135,11 @@ impl Index {
         self.state().watermark()
     }
 
-    /// Adds entries, which begin at the watermark and follow one another. Blocks: it may write a run, and merge some.
+    /// Adds entries, which begin at the watermark and follow one another. Blocks: it may write a run, and merge some. What it
+    /// writes leaves room on the disk for others: without enough, runs stay unmerged, and at last nothing more is added.
     ///
     /// # Errors
-    /// [`Error::Gap`], [`Error::Io`] or [`Error::Damaged`]. The entries before the watermark have been added.
+    /// [`Error::Gap`], [`Error::NoRoom`], [`Error::Io`] or [`Error::Damaged`]. The entries before the watermark have been added.
     pub fn add(&self, entries: &[Indexed]) -> Result<(), Error> {
         let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
         for entry in entries {
@@ -263,6 +267,9 @@ impl Index {
 
     /// Makes a run of the table.
     fn flush(&self, table: &Arc<Table>) -> Result<(), Error> {
+        if !self.has_room(write::table_bytes_max(table))? {
+            return Err(Error::NoRoom);
+        }
         let run = Arc::new(write::table(&self.dir, &self.origin, table).map_err(io_error("write a run"))?);
         if self.write().append(table, &run) {
             return Ok(());
@@ -271,10 +278,13 @@ impl Index {
         files::remove(run.path()).map_err(io_error("remove a file"))
     }
 
-    /// Merges runs until nothing is left to merge.
+    /// Merges runs until nothing is left to merge, or no room to do it in: while they are merged they are there twice.
     fn merge(&self) -> Result<(), Error> {
         loop {
             let Some(runs) = self.state().mergeable(&self.sizes) else { return Ok(()) };
+            if !self.has_room(runs.iter().map(|run| run.bytes()).sum())? {
+                return Ok(());
+            }
             let merged = match write::merged(&self.dir, &self.origin, &runs) {
                 Ok(merged) => Arc::new(merged),
                 Err(Unmerged::Read(Unread(run, source))) => return Err(self.drop_damaged(&run, source)),
@@ -288,6 +298,12 @@ impl Index {
                 return Ok(());
             }
         }
+    }
+
+    /// Whether so many bytes can be written, and the room that others need is still there.
+    fn has_room(&self, bytes: u64) -> Result<bool, Error> {
+        let room = files::room(&self.dir).map_err(io_error("ask for room on the disk"))?;
+        Ok(room >= bytes.saturating_add(ROOM_LEFT))
     }
 
     /// Drops a run that can't be read, unless another took its place already.
@@ -341,6 +357,9 @@ impl Sizes {
 
 /// More entries than this have the same leaf hash only if the hash is broken.
 const LEAVES_MAX: usize = 16;
+
+/// What is left for the store, which keeps its reserve besides, and takes less than half of this for scarce.
+const ROOM_LEFT: u64 = 48 << 20;
 
 fn io_error(what: &'static str) -> impl Fn(io::Error) -> Error {
     move |source| Error::Io { what, source }

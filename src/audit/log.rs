@@ -32,7 +32,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use lease::Lease;
-use position::{Position, anchored};
+use position::{Position, anchored, finish_archive, verifiers};
 pub use published::Published;
 use published::sign;
 use publisher::Publisher;
@@ -129,7 +129,8 @@ pub struct Options {
     pub archive: Option<PathBuf>,
     /// What keeps the newest checkpoint apart from the store; `None`: nothing does.
     pub anchor: Option<Anchor>,
-    /// Whether an anchor that has seen nothing is taken for a log that has entries.
+    /// Whether an anchor that has seen nothing is taken for a log that has entries. The next commit has to be the record of it:
+    /// with that the anchor begins, so that it can't go unrecorded.
     pub new_anchor: bool,
 }
 
@@ -182,10 +183,14 @@ impl Log {
     ) -> Result<(Self, Ending), OpenError> {
         let (position, history) = Position::read(&store, &options).await?;
         let Options { origin, signer, signs_from, anchor, new_anchor, .. } = options;
+        let known = verifiers(&*store, &signer).await?;
+        // Nothing is changed before it is known that this store is to be served.
+        let seen = anchor.as_ref().is_some_and(|anchor| anchor.newest().is_some());
         let anchor = match anchor {
-            Some(anchor) => Some(anchored(anchor, new_anchor, &origin, &store, &position, &history).await?),
+            Some(anchor) => Some(anchored(anchor, new_anchor, &origin, &known, &position, &history).await?),
             None => None,
         };
+        finish_archive(&history, known, seen).await?;
         let Position { head, state, edge, .. } = &position;
         let shared = Arc::new(Shared {
             entries: AtomicU64::new(head.entries),

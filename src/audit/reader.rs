@@ -16,30 +16,36 @@ const BLOCKS: usize = 64;
 /// rest.
 ///
 /// # Errors
-/// [`Error::Damaged`] if an entry is missing or does not match its hash.
+/// [`Error::Damaged`] if an entry is missing, can't be read or does not match its hash.
 pub async fn entries(store: &dyn Store, indexes: Range<u64>, direction: Direction) -> Result<Vec<Stored>, Error> {
     if indexes.is_empty() {
         return Ok(Vec::new());
     }
-    let first = match direction {
-        Direction::Ascending => block_start(store, indexes.start).await?,
-        Direction::Descending => {
-            let back = u64::try_from(BLOCKS).unwrap_or(u64::MAX) * 8;
-            block_start(store, indexes.end.saturating_sub(back).max(indexes.start)).await?
-        }
+    let near = match direction {
+        Direction::Ascending => indexes.start,
+        Direction::Descending => indexes.end.saturating_sub(1),
     };
-    let mut values = store.scan(Space::Block, block::keys(first..indexes.end), Direction::Ascending, BLOCKS).await?;
-    if direction == Direction::Descending {
-        // Up to the end of the range, however small the blocks are.
-        while let Some(next) = values.last().map(|(key, _)| [key.as_slice(), &[0]].concat()) {
-            let more = store.scan(Space::Block, next..block::key(indexes.end, 0), Direction::Ascending, BLOCKS).await?;
-            if more.is_empty() {
-                break;
-            }
-            values.extend(more);
+    run(store, indexes, direction).await.map_err(|error| match error {
+        // The store knows pages and no entries.
+        Error::Damaged { what } if !what.starts_with("log entr") => {
+            Error::Damaged { what: format!("log entries near {near} can't be read ({what})") }
         }
-    } else {
-        complete_last(store, &mut values).await?;
+        Error::Damaged { .. } | Error::Storage { .. } | Error::TooLong { .. } | Error::Refused(_) => error,
+    })
+}
+
+async fn run(store: &dyn Store, indexes: Range<u64>, direction: Direction) -> Result<Vec<Stored>, Error> {
+    let first = block_start(store, indexes.start).await?;
+    let keys = block::keys(first..indexes.end);
+    let mut values = store.scan(Space::Block, keys, direction, BLOCKS).await?;
+    match direction {
+        Direction::Ascending => complete_last(store, &mut values).await?,
+        Direction::Descending => {
+            values.reverse();
+            // The first may be the rest of a long entry, whose beginning the scan's limit cut off.
+            let whole = values.iter().position(|(key, _)| block::is_first_part(key)).unwrap_or(values.len());
+            values.drain(..whole);
+        }
     }
     let mut entries = unpack(values.iter().map(|(key, value)| (key.as_slice(), value.as_slice())))?;
     entries.retain(|entry| indexes.contains(&entry.index));

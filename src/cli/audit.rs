@@ -14,6 +14,7 @@ mod entry;
 mod export;
 mod filter;
 mod host;
+mod leaves;
 mod list;
 mod ocsf;
 mod pages;

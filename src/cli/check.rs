@@ -92,7 +92,11 @@ fn allowed(result: &CheckResult) -> bool {
     }
 }
 
-fn pairs(words: &[String]) -> Result<Vec<(Object, Action)>, Failure> {
+/// Objects and actions, as they alternate on the command line.
+///
+/// # Errors
+/// [`Failure`] for a word too many, and for what is neither.
+pub(super) fn pairs(words: &[String]) -> Result<Vec<(Object, Action)>, Failure> {
     let (pairs, rest) = words.as_chunks::<2>();
     if !rest.is_empty() {
         return Err(Failure::usage("objects and actions come in pairs: OBJECT ACTION [OBJECT ACTION…]"));

@@ -31,6 +31,9 @@ use crate::proto::v1::{
 /// The code of a request of which nothing is allowed.
 pub const PERMISSION_DENIED: tonic::Code = tonic::Code::PermissionDenied;
 
+/// Messages as a server sends them.
+pub type Messages<M> = tonic::Streaming<M>;
+
 #[cfg(test)]
 pub(super) mod fake;
 mod files;

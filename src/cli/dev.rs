@@ -8,6 +8,7 @@ mod claim;
 mod customers;
 mod layout;
 mod pki;
+mod proof;
 mod report;
 mod scenario;
 
@@ -22,11 +23,13 @@ use super::{
     failure::Exit,
     serve::{self, Options},
     terminal::Terminal,
+    verifier,
 };
 use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     entropy::SystemEntropy,
+    keyring::root::FileRoot,
     operations::start::Changed,
     server::{
         Ended,
@@ -47,6 +50,9 @@ pub struct Dev {
     /// Loopback address to listen on; port 0 takes a free one
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7443", value_parser = loopback)]
     listen: SocketAddr,
+    /// Take an anchor that has seen nothing for a log that has entries; recorded
+    #[arg(long)]
+    new_anchor: bool,
     /// Exit after the scenario: 0 only if every step held
     #[arg(long)]
     once: bool,
@@ -65,12 +71,21 @@ pub async fn run(args: Dev, terminal: &Terminal) -> Result<Exit> {
     let listener = std::net::TcpListener::bind(args.listen)
         .with_context(|| format!("{} can't be listened on; name another port with --listen, 0 for any", args.listen))?;
     // The policy files of a development directory are there to be edited.
-    let options =
-        Options { listener, policy_changed: Changed::Adopt, new_anchor: false, dev: DevCertificates::Accepted };
-    let running = serve::start(Config::load(&layout.config())?, options).await?;
+    let options = Options {
+        listener,
+        policy_changed: Changed::Adopt,
+        new_anchor: args.new_anchor,
+        dev: DevCertificates::Accepted,
+    };
+    let config = Config::load(&layout.config())?;
+    let running = serve::start(config.clone(), options).await?;
     layout.write_address(running.address())?;
+    // Whoever audits a log has its key from elsewhere than from its server.
+    let root = FileRoot::open(&config.root.dir, Arc::new(SystemEntropy::open()))?;
+    let key = verifier::first_of(&config, &root)?;
+    layout.write_verifier_key(&key)?;
 
-    let outcome = scenario::run(&args.dir).await?;
+    let outcome = scenario::run(&args.dir, &key).await?;
     let report = Report {
         dir: &args.dir,
         address: running.address(),

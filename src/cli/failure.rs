@@ -7,7 +7,10 @@ use std::{fmt, io, process::ExitCode};
 use serde_json::json;
 
 use super::terminal::printable;
-use crate::{audit, store};
+use crate::{
+    audit::{self, anchor},
+    store,
+};
 
 /// How a command ended, for the shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +85,10 @@ impl Failure {
             Ok(failure) => return failure,
             Err(error) => error,
         };
-        let of_store = error.chain().any(|cause| cause.is::<store::Error>() || cause.is::<audit::Refused>());
+        let in_use = |cause: &anchor::Error| matches!(cause, anchor::Error::InUse { .. });
+        let of_store = error.chain().any(|cause| {
+            cause.is::<store::Error>() || cause.is::<audit::Refused>() || cause.downcast_ref().is_some_and(in_use)
+        });
         let text = format!("{error:#}");
         let mut lines = text.lines();
         let message = lines.next().unwrap_or_default().trim_end_matches(':').to_owned();

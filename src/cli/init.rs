@@ -181,7 +181,8 @@ Next:
 /// The part of the configuration that is no comment once there is an anchor.
 const CONFIG_ANCHOR: &str = "\
 # [log.anchor]
-# Its directory, on another device than the store. Made at the first start; the directory it lies in must be there.
+# Its directory, on another device than the store. Made at the first start, later only by `privet serve --new-anchor`;
+# the directory it lies in must be there.
 # dir = \"/mnt/privet-anchor/anchor\"
 ";
 

@@ -1,4 +1,7 @@
-//! `privet policy`: reads the policy, and changes it together with another person.
+//! `privet policy`: who may do what, looked at and changed together with another person.
+//!
+//! What takes a directory runs without a server, so that a policy kept in git can be checked before anybody proposes it; only
+//! `apply` proposes it.
 
 use clap::{Args, Subcommand};
 
@@ -11,23 +14,31 @@ use crate::id::{Reference, Tenant};
 
 mod apply;
 mod changes;
+mod compare;
 mod decide;
 mod diff;
 mod directory;
+#[cfg(test)]
+mod golden;
+mod grants_for;
 mod history;
-mod lines;
+pub(super) mod lines;
+mod lint;
 mod plan;
+pub(super) mod problems;
 mod proposals;
 mod propose;
 mod show;
 mod simulate;
+mod test;
+mod who_can;
 
 /// Read the policy, and change it together with another person
 #[derive(Subcommand)]
 pub enum Policy {
     Show(show::Show),
     History(history::History),
-    Diff(diff::Diff),
+    Compare(compare::Compare),
     Simulate(simulate::Simulate),
     Propose(propose::Propose),
     Apply(apply::Apply),
@@ -35,6 +46,11 @@ pub enum Policy {
     Approve(decide::Approve),
     Reject(decide::Reject),
     Rollback(propose::Rollback),
+    WhoCan(who_can::WhoCan),
+    GrantsFor(grants_for::GrantsFor),
+    Lint(lint::Lint),
+    Test(test::Test),
+    Diff(diff::Diff),
 }
 
 impl Policy {
@@ -43,7 +59,7 @@ impl Policy {
         match self {
             Self::Show(show) => show.run(terminal).await,
             Self::History(history) => history.run(terminal).await,
-            Self::Diff(diff) => diff.run(terminal).await,
+            Self::Compare(compare) => compare.run(terminal).await,
             Self::Simulate(simulate) => simulate.run(terminal).await,
             Self::Propose(propose) => propose.run(terminal).await,
             Self::Apply(apply) => apply.run(terminal).await,
@@ -51,6 +67,11 @@ impl Policy {
             Self::Approve(approve) => approve.run(terminal).await,
             Self::Reject(reject) => reject.run(terminal).await,
             Self::Rollback(rollback) => rollback.run(terminal).await,
+            Self::WhoCan(who_can) => who_can.run(terminal).await,
+            Self::GrantsFor(grants_for) => grants_for.run(terminal).await,
+            Self::Lint(lint) => lint.run(terminal),
+            Self::Test(test) => test.run(terminal),
+            Self::Diff(diff) => diff.run(terminal),
         }
     }
 }

@@ -17,13 +17,13 @@ use crate::{
     audit::{
         checkpoint::{self, Checkpoint},
         merkle::{Hash, verify},
-        note::VerifierKey,
+        note::{self, VerifierKey},
         proof::{self, Proof},
     },
     id::Tenant,
     proto::v1::{
-        GetConsistencyProofRequest, GetConsistencyProofResponse, GetInclusionProofRequest, GetInclusionProofResponse,
-        Receipt, get_inclusion_proof_request::Entry,
+        GetCheckpointRequest, GetConsistencyProofRequest, GetConsistencyProofResponse, GetInclusionProofRequest,
+        GetInclusionProofResponse, Receipt, get_inclusion_proof_request::Entry,
     },
 };
 
@@ -116,8 +116,18 @@ impl Held {
     }
 }
 
-/// Gets the proofs for a receipt and checks them. Returns the size of the log that it was proved against.
+/// Gets the proofs for a receipt and checks them; if the log has changed its key since the caller was given one, with the keys
+/// that this one vouches for. Returns the size of the log that it was proved against.
 async fn prove(clients: &Clients, tenant: &Tenant, keys: &KnownKeys, receipt: &Receipt) -> Result<u64, Unproved> {
+    let proved = prove_with(clients, tenant, keys, receipt).await;
+    let Err(Unproved::Checkpoint(_, checkpoint::Error::Note(note::Error::Unsigned))) = proved else { return proved };
+    let request = GetCheckpointRequest { tenant: tenant.to_string(), ..Default::default() };
+    let Ok(answer) = clients.audit().get_checkpoint(request).await else { return proved };
+    let announced = keys.with_announced(&answer.into_inner().key_announcements);
+    if announced == *keys { proved } else { prove_with(clients, tenant, &announced, receipt).await }
+}
+
+async fn prove_with(clients: &Clients, tenant: &Tenant, keys: &KnownKeys, receipt: &Receipt) -> Result<u64, Unproved> {
     let promise = Promise::read(receipt, keys)?;
     let mut audit = clients.audit();
     let request = GetInclusionProofRequest {

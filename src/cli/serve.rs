@@ -5,10 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
 use clap::Args;
-use tokio::{
-    sync::{Semaphore, oneshot},
-    task::JoinHandle,
-};
+use tokio::{sync::oneshot, task::JoinHandle};
 use tracing::level_filters::LevelFilter;
 
 pub(super) mod log;
@@ -148,11 +145,12 @@ pub async fn start_on(machine: Machine, config: Config, options: Options) -> Res
         index: Arc::new(index),
         keyring,
         policy: ArcSwap::from_pointee(policy),
+        past: Default::default(),
         page_key: PageKey::random(&*entropy)?,
         entropy,
         turns: Default::default(),
         tally: Default::default(),
-        tails: Arc::new(Semaphore::new(operations::TAILS_MAX)),
+        tails: Default::default(),
         limits: operations::Limits {
             fields_max: config.limits.fields_max,
             field_bytes_max: config.limits.field_bytes_max,

@@ -10,6 +10,9 @@ fn parse(args: &str) -> Result<Cli, clap::Error> {
 
 const SEAL: &str = "encrypt --identity d --tenant acme --purpose signup";
 
+/// Some log's key.
+const KEY: &str = "elsewhere.example/log+80619d24+AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB";
+
 #[test]
 fn the_declaration_holds_together() {
     Cli::command().debug_assert();
@@ -64,17 +67,20 @@ fn ids_are_checked_before_anything_is_sent() {
         assert!(parse(&line).is_err(), "{bad}");
     }
     assert!(parse("audit list --identity d --tenant _system --since 15m --limit 0").is_ok());
-    assert!(parse("audit verify export.jsonl --verifier-key k").is_ok());
+    assert!(parse(&format!("audit verify acme.privet --verifier-key {KEY}")).is_ok());
     assert!(
-        parse("audit verify --tenant _system --verifier-key k --identity d --state s --fresh --retention-days 30")
-            .is_ok()
+        parse(&format!(
+            "audit verify --tenant _system --verifier-key {KEY} --identity d --state s --fresh --retention-days 30"
+        ))
+        .is_ok()
     );
     for bad in [
         "",
         "--server localhost:1",
-        "--verifier-key k --retention-days -1",
-        "a b --verifier-key k",
-        "--verifier-key k --server localhost:1",
+        "acme.privet --verifier-key k",
+        &format!("--verifier-key {KEY} --retention-days -1"),
+        &format!("a b --verifier-key {KEY}"),
+        &format!("--verifier-key {KEY} --server localhost:1"),
     ] {
         assert!(parse(&format!("audit verify {bad}")).is_err(), "{bad}");
     }
@@ -85,9 +91,14 @@ fn ids_are_checked_before_anything_is_sent() {
     for bad in ["--subject cust-1", "--by week", "--by hour --limit 3", "--by day --oldest-first"] {
         assert!(parse(&format!("audit list --identity d --tenant acme {bad}")).is_err(), "{bad}");
     }
-    for bad in
-        ["--since yesterday", "--operation seal", "--class log", "--verdict maybe", "--page-size 0", "--page-size 1001"]
-    {
+    for bad in [
+        "--since yesterday",
+        "--operation sealing",
+        "--class log",
+        "--verdict maybe",
+        "--page-size 0",
+        "--page-size 1001",
+    ] {
         assert!(parse(&format!("audit list --identity d --tenant acme {bad}")).is_err(), "{bad}");
     }
 }
@@ -116,6 +127,16 @@ fn a_proof_is_of_one_entry_and_a_key_is_one() {
         "export --format csv",
     ] {
         assert!(parse(&format!("audit {bad} --identity d --tenant acme")).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_policy_is_looked_at_by_its_directory() {
+    for good in ["lint d", "lint d --json", "test d -q", "diff d e"] {
+        assert!(parse(&format!("policy {good}")).is_ok(), "{good}");
+    }
+    for bad in ["", "lint", "test", "diff d", "diff d e f", "lint d --identity i"] {
+        assert!(parse(&format!("policy {bad}")).is_err(), "{bad}");
     }
 }
 
@@ -153,7 +174,8 @@ fn help_fits_in_100_columns() {
     let client =
         ["encrypt", "decrypt", "mask", "index", "check"].map(|name| root.find_subcommand(name).unwrap().clone());
     let audit: Vec<_> = root.find_subcommand("audit").unwrap().get_subcommands().cloned().collect();
-    for mut command in client.into_iter().chain(audit).chain([root]) {
+    let policy: Vec<_> = root.find_subcommand("policy").unwrap().get_subcommands().cloned().collect();
+    for mut command in client.into_iter().chain(audit).chain(policy).chain([root]) {
         let help = command.render_help().to_string();
         // Examples are there to be copied whole.
         let long = |line: &&str| {

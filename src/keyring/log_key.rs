@@ -58,19 +58,26 @@ impl LogKey {
     /// Reads a key's file.
     ///
     /// # Errors
-    /// [`Error::Refused`] if it is not this user's alone or no key's file, [`Error::Io`].
+    /// [`Error::Missing`], [`Error::Refused`] if it is not this user's alone or no key's file, [`Error::Io`].
     pub fn read(path: &Path) -> Result<Self, Error> {
         let refused = |why| Error::Refused { path: path.to_owned(), why };
         let io_error = |doing, source| Error::Io { doing, path: path.to_owned(), source };
         let file = private::open(path).map_err(|error| match error {
             private::Error::Refused(why) => refused(why),
+            private::Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Error::Missing { path: path.to_owned() }
+            }
             private::Error::Io { doing, source } => io_error(doing, source),
         })?;
         let mut bytes = Vec::with_capacity(FILE_BYTES + 1);
         file.take(FILE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|source| io_error("read", source))?;
         Self::parse(&bytes).ok_or_else(|| {
             let later = bytes.starts_with(NAME) && !bytes.starts_with(MAGIC);
-            refused(if later { "it has another format; run the version that wrote it" } else { "it is no log key" })
+            refused(if later {
+                "it has another format; run the version that wrote it"
+            } else {
+                "it is no log key; put back the one that `privet init` made"
+            })
         })
     }
 
@@ -108,6 +115,15 @@ impl LogKey {
 /// Why there is no log key.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// There is no such file, and the log has not begun, so the store has no key either.
+    #[error(
+        "there is no log key at {}: put back the one that `privet init` made, or name it in log.key",
+        path.display()
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
     /// Its file can't be used as it is.
     #[error("the log key at {} is refused: {why}", path.display())]
     Refused {
@@ -210,9 +226,9 @@ mod tests {
         let whole = create(&root, FIRST).to_bytes();
         let why = |bytes: &[u8]| LogKey::read(&write(dir.path(), bytes)).unwrap_err().to_string();
         for cut in [0, 1, 17, 24, 84] {
-            assert!(why(&whole[..cut]).ends_with("it is no log key"), "{cut}");
+            assert!(why(&whole[..cut]).contains("it is no log key"), "{cut}");
         }
-        assert!(why(&[&whole[..], b"\n"].concat()).ends_with("it is no log key"));
+        assert!(why(&[&whole[..], b"\n"].concat()).contains("it is no log key"));
         assert!(why(b"privet log key 2\nlater").contains("run the version that wrote it"));
     }
 
@@ -227,7 +243,7 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         symlink(&path, dir.path().join("link")).unwrap();
         assert!(matches!(LogKey::read(&dir.path().join("link")), Err(Error::Refused { .. })));
-        assert!(matches!(LogKey::read(&dir.path().join("none")), Err(Error::Io { .. })));
+        assert!(matches!(LogKey::read(&dir.path().join("none")), Err(Error::Missing { .. })));
         assert!(LogKey::read(&path).is_ok());
     }
 }

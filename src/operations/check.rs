@@ -12,7 +12,7 @@ use crate::{
     audit::{Basis, Effects, Released, Unreleased, record::Targets},
     id::{Action, ControlObject, Object, Principal, Purpose},
     identity::Caller,
-    policy::{Decision, Snapshot},
+    policy::{Decision, Snapshot, applies},
     proto::stored::{self, Outcome},
 };
 
@@ -63,32 +63,8 @@ impl Operation for Check {
     fn validate(self, service: &Service, policy: &Snapshot, caller: &Caller) -> Result<Asked, Violation> {
         let header = validate::header_or_system(&self.header, policy, caller)?;
         validate::count("items", self.items.len(), service.limits.fields_max)?;
-        let other = match self.principal.as_str() {
-            "" => None,
-            principal => Some(Principal::parse_external(principal).map_err(validate::broken("principal"))?),
-        };
-        let items = self.items.iter().enumerate().map(|(i, item)| {
-            let object = Object::parse(&item.object).map_err(|e| validate::broken(&format!("items[{i}].object"))(e))?;
-            let action = Action::parse(&item.action).map_err(|e| validate::broken(&format!("items[{i}].action"))(e))?;
-            let exists = match &object {
-                Object::Class(class) => {
-                    validate::class(policy, class.as_str(), "items", i)
-                        .map_err(|violation| Violation { field: format!("items[{i}].object"), ..violation })?;
-                    action.is_on_data()
-                }
-                Object::Control(object) => action.control_objects().contains(object),
-            };
-            if exists {
-                Ok((object, action))
-            } else {
-                Err(Violation::new(format!("items[{i}].action"), "must be an action that exists on this object"))
-            }
-        });
-        Ok(Asked {
-            header,
-            other: other.filter(|other| *other != caller.principal),
-            items: items.collect::<Result<_, _>>()?,
-        })
+        let other = validate::other(&self.principal, caller)?;
+        Ok(Asked { header, other, items: items(policy, &self.items)? })
     }
 
     async fn attempt(service: &Service, caller: &Caller, asked: &Asked) -> Result<Released<Answer>, Halt> {
@@ -100,9 +76,10 @@ impl Operation for Check {
         let operate = Purpose::operate();
         let mut permission = Decisions::new(policy.clone(), &caller.principal, &header.tenant, &operate, now);
         let mut targets = Targets::default();
-        if other.is_some() && !permission.allows_control(ControlObject::Policy, Action::Check) {
-            targets.add(ControlObject::Policy.as_str(), Action::Check.as_str(), Outcome::Denied, None);
-            return Err(describe::denied(service, Self::NAME, caller, header, &permission, targets));
+        if let Some(other) = other
+            && !permission.allows_control(ControlObject::Policy, Action::Check)
+        {
+            return Err(describe::denied_about(service, Self::NAME, (caller, header), &permission, other));
         }
 
         // Ask.
@@ -117,11 +94,40 @@ impl Operation for Check {
 
         // Record, and with it release. The grants named are those that reached the caller.
         let by = if other.is_some() { &permission } else { &questions };
-        let record = describe::checked(service, caller, header, other.as_ref(), by, targets)?;
+        let about = other.as_ref().map(describe::about).unwrap_or_default();
+        let record = describe::checked(service, Self::NAME, (caller, header), &[by], (targets, about))?;
         let (version, until) = questions.basis();
         let until = [until, permission.basis().1].into_iter().flatten().min();
         let basis = Basis { policy: Some((version, until)), ..Basis::default() };
         let answer = Answer { decisions, policy_version: version };
         Ok(service.log.commit(record, basis, Effects::default(), Unreleased::new(answer)).await?)
+    }
+}
+
+/// Checks questions one by one.
+///
+/// # Errors
+/// A [`Violation`] of `items[i].object` or `items[i].action`.
+pub(super) fn items(policy: &Snapshot, items: &[Item]) -> Result<Vec<(Object, Action)>, Violation> {
+    let items = items.iter().enumerate().map(|(i, item)| question(policy, item, &|part| format!("items[{i}].{part}")));
+    items.collect()
+}
+
+/// Checks one question, whose object and action are called so in a violation.
+pub(super) fn question(
+    policy: &Snapshot,
+    item: &Item,
+    field: &dyn Fn(&str) -> String,
+) -> Result<(Object, Action), Violation> {
+    let object = Object::parse(&item.object).map_err(|invalid| validate::broken(&field("object"))(invalid))?;
+    let action = Action::parse(&item.action).map_err(|invalid| validate::broken(&field("action"))(invalid))?;
+    match &object {
+        Object::Class(class) if policy.catalogue().class(class.as_str()).is_none() => {
+            Err(Violation::new(field("object"), "must be one of the catalogue's classes"))
+        }
+        object if applies(action, object) => Ok((object.clone(), action)),
+        Object::Class(_) | Object::Control(_) => {
+            Err(Violation::new(field("action"), "must be an action that exists on this object"))
+        }
     }
 }

@@ -77,7 +77,7 @@ impl Operation for GetConsistencyProof {
                 size => size,
             },
         );
-        let hashes = service.log.history().consistency(&published.edge, first_size, second_size).await;
+        let hashes = service.log.history().prove_beginning(&published.edge, first_size, second_size).await;
         let hashes = hashes.map_err(unproved)?;
         let checkpoint = Arc::clone(&published.checkpoint);
         let proof = Proof { first_size, second_size, hashes, checkpoint };

@@ -3,9 +3,9 @@
 use super::{Service, decide::Decisions, refusal::Denied, refusal::Halt, validate::Checked};
 use crate::{
     audit::{Record, record::Targets},
-    id::{Principal, Tenant},
+    id::{Action, ControlObject, Principal, Tenant},
     identity::Caller,
-    proto::stored::{self, Operation},
+    proto::stored::{self, Operation, Outcome},
 };
 
 /// The record of a request that was decided.
@@ -93,20 +93,69 @@ pub(super) fn common(service: &Service, operation: Operation, caller: &Caller, a
     }
 }
 
-/// The record of a question to the policy, which may be about somebody else.
+/// The effect of an entry whose questions are about somebody else.
+pub(super) fn about(principal: &Principal) -> String {
+    format!("{ABOUT}{principal}")
+}
+
+/// The effect of an entry of whoever may not ask about this principal.
+pub(super) fn refused_about(principal: &Principal) -> String {
+    format!("{REFUSED_ABOUT}{principal}")
+}
+
+/// Whom an entry's questions are about.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum About {
+    /// The one who asked.
+    Nobody,
+    /// Another.
+    Answered(Principal),
+    /// Another, but they were not answered.
+    Refused,
+}
+
+/// What [`about`] and [`refused_about`] have said.
+pub(super) fn about_whom(effect: &str) -> About {
+    match effect.strip_prefix(ABOUT).map(Principal::parse_external) {
+        Some(Ok(principal)) => About::Answered(principal),
+        Some(Err(_)) | None if effect.starts_with(REFUSED_ABOUT) => About::Refused,
+        Some(Err(_)) | None => About::Nobody,
+    }
+}
+
+const ABOUT: &str = "about ";
+const REFUSED_ABOUT: &str = "not answered about ";
+
+/// The record of a question to the policy, and what of it. The grants named are those of all `decisions`.
 pub(super) fn checked(
     service: &Service,
-    caller: &Caller,
-    asked: &Checked,
-    about: Option<&Principal>,
-    decisions: &Decisions<'_>,
-    targets: Targets,
+    operation: Operation,
+    (caller, asked): (&Caller, &Checked),
+    decisions: &[&Decisions<'_>],
+    (targets, effect): (Targets, String),
 ) -> Result<Record, Halt> {
-    let mut entry = common(service, Operation::Check, caller, asked);
-    entry.effect = about.map(|principal| format!("about {principal}")).unwrap_or_default();
-    decisions.describe(&mut entry);
+    let mut entry = common(service, operation, caller, asked);
+    entry.effect = effect;
+    decisions.iter().for_each(|decisions| decisions.describe(&mut entry));
     entry.verdict = targets.verdict().into();
     Ok(Record::encode(&asked.tenant, entry, targets.finish())?)
+}
+
+/// A question about somebody else, of a caller that may ask none.
+pub(super) fn denied_about(
+    service: &Service,
+    operation: Operation,
+    (caller, asked): (&Caller, &Checked),
+    permission: &Decisions<'_>,
+    other: &Principal,
+) -> Halt {
+    let mut targets = Targets::default();
+    targets.add(ControlObject::Policy.as_str(), Action::Check.as_str(), Outcome::Denied, None);
+    let said = (targets, refused_about(other));
+    match checked(service, operation, (caller, asked), &[permission], said) {
+        Ok(record) => Halt::Denied(Denied { tenant: asked.tenant.clone(), record }),
+        Err(halt) => halt,
+    }
 }
 
 /// A request of which nothing is allowed.

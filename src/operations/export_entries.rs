@@ -25,7 +25,7 @@ use crate::{
 
 /// Leaves in one message, at most.
 const LEAVES_MAX: u64 = 4_096;
-/// Bytes of entries in one message, at most (a message holds at least one run of entries).
+/// Bytes of entries in one message, at most (one entry may exceed it).
 const BYTES_MAX: usize = 1 << 20;
 
 /// What is asked: the whole export, or how it goes on.
@@ -88,6 +88,10 @@ impl Operation for ExportEntries {
         Ok(Asked { header, sent: self.header, start: self.start_index, end, begun: self.begun })
     }
 
+    fn answer_bytes_max(service: &Service) -> usize {
+        BYTES_MAX.min(service.limits.message_bytes_max)
+    }
+
     async fn attempt(service: &Service, caller: &Caller, asked: &Asked) -> Result<Released<Exported>, Halt> {
         let Asked { header, start, end, .. } = asked;
 
@@ -108,7 +112,10 @@ impl Operation for ExportEntries {
         // Record, and with it release.
         targets.add(object, Action::Export.as_str(), Outcome::Allowed, None);
         let until = exported.leaves.last().map_or(*start, |leaf| leaf.index + 1);
-        let effect = format!("entries {start} to {until} of {end}");
+        let effect = match asked.begun {
+            false => format!("from entry {start} to {end}"),
+            true => format!("entries {start} to {until} of {end}"),
+        };
         let record = describe::reading(service, Self::NAME, caller, header, &decisions, (targets, effect))?;
         let basis = Basis { policy: Some(decisions.basis()), ..Basis::default() };
         Ok(service.log.commit(record, basis, Effects::default(), Unreleased::new(exported)).await?)
@@ -129,8 +136,12 @@ async fn part(service: &Service, asked: &Asked) -> Result<Exported, Halt> {
     let history = service.log.history();
     let end = asked.end.min(asked.start.saturating_add(LEAVES_MAX));
     let (mut leaves, mut bytes, mut next) = (Vec::new(), 0, asked.start);
-    while next < end && bytes < BYTES_MAX {
+    let bytes_max = BYTES_MAX.min(service.limits.message_bytes_max / 2);
+    while next < end && bytes < bytes_max {
         for leaf in history.leaves(next..end).await.map_err(unreadable)? {
+            if bytes >= bytes_max {
+                break;
+            }
             next = leaf.index + 1;
             let leaf = shown(leaf, &asked.header.tenant)?;
             bytes += leaf.body.as_ref().map_or(0, Vec::len) + 48;

@@ -108,6 +108,31 @@ impl Checked {
         Ok((alias.map_or(Whose::Nobody, Whose::Alias), rests))
     }
 
+    /// What was asked for, for the record: the subject by the name that the log has for it.
+    pub(super) fn describe(&self, whose: &Whose) -> String {
+        let Filter { principal, class, reference, start_micros, end_micros, .. } = &self.filter;
+        let named =
+            |name: &str, value: &str| if value.is_empty() { String::new() } else { format!(", {name} {value}") };
+        let time = |name: &str, micros: &Option<u64>| {
+            micros.map_or(String::new(), |at| format!(", {name} {}", at / 1_000_000))
+        };
+        let parts = [
+            match whose {
+                Whose::Any => String::new(),
+                Whose::Alias(alias) => named("subject", &hex::encode(alias.as_bytes())),
+                Whose::Nobody => ", of an unknown subject".to_owned(),
+            },
+            named("principal", principal),
+            named("operation", self.filter.operation().map_or("", |operation| operation.as_str_name())),
+            named("verdict", self.filter.verdict().map_or("", |verdict| verdict.as_str_name())),
+            named("class", class),
+            named("reference", reference),
+            time("since", start_micros),
+            time("until", end_micros),
+        ];
+        parts.concat()
+    }
+
     /// Whether an entry of any time is one of those.
     pub(super) fn matches(&self, tenant: &Tenant, whose: &Whose, entry: &stored::Entry) -> bool {
         let Filter { principal, operation, verdict, class, reference, .. } = &self.filter;

@@ -101,8 +101,7 @@ impl Operation for GetInclusionProof {
             return Err(Halt::NoEntry(Denied { tenant: header.tenant.clone(), record }));
         };
         let published = service.log.published();
-        let size = published.edge.size();
-        let hashes = service.log.history().inclusion(&published.edge, index, size).await.map_err(unproved)?;
+        let hashes = service.log.history().prove_leaf(&published.edge, index, &leaf_hash).await.map_err(unproved)?;
         let proof = Proof { index, leaf_hash, hashes, checkpoint: Arc::clone(&published.checkpoint) };
         Ok(service.log.commit(record, basis, Effects::default(), Unreleased::new(proof)).await?)
     }

@@ -1,24 +1,47 @@
 //! Keeps the index up with the log. It is behind by moments; what it does not have yet, a search looks through by itself.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use tokio::task::spawn_blocking;
 
 use crate::{
     audit::{
         Log,
-        index::{Index, Indexed},
+        index::{self, Index, Indexed},
     },
     proto::stored,
-    store::{self, Direction},
+    store::{self, Direction, Room, Store},
 };
 
+/// Opens the index in a directory, without what it has of another past of the log, or of a part that can't be read: no damage
+/// of the log keeps its index from being opened.
+///
+/// # Errors
+/// The index's own.
+pub async fn open(dir: &Path, log: &Log) -> Result<Index, index::Error> {
+    let published = log.published();
+    let indexes = log.history().bounds().retained_from()..published.edge.size();
+    let index = Index::open(dir, log.origin(), indexes)?;
+    for (last, leaf_hash) in index.ends() {
+        let found = log.history().leaf_hash(&published.edge, last).await;
+        if !matches!(found, Ok(Some(hash)) if hash == leaf_hash) {
+            index.forget_from(last)?;
+            break;
+        }
+    }
+    Ok(index)
+}
+
 /// Indexes what is recorded, until it is dropped. Errors are told, and tried again: the index is derived, so nothing is lost.
-pub async fn follow(log: Log, index: Arc<Index>) {
+/// While room on the disk is scarce it waits, so that the log has what is left.
+pub async fn follow(log: Log, store: Arc<dyn Store>, index: Arc<Index>) {
     loop {
         let from = index.watermark();
         let end = log.grown(from).await;
-        if let Err(error) = advance(&log, &index, from, end).await {
+        // A store that can't tell is about to fail by itself.
+        if matches!(store.room(), Ok(Room::Scarce)) {
+            tokio::time::sleep(RETRY_PAUSE).await;
+        } else if let Err(error) = advance(&log, &index, from, end).await {
             tracing::warn!(error = &*error, "the log can't be indexed; it is tried again");
             tokio::time::sleep(RETRY_PAUSE).await;
         }

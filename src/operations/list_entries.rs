@@ -96,6 +96,10 @@ impl Operation for ListEntries {
         Ok(Asked { header, page_size, cursor, direction, filter, query })
     }
 
+    fn answer_bytes_max(service: &Service) -> usize {
+        PAGE_BYTES_MAX.min(service.limits.message_bytes_max)
+    }
+
     async fn attempt(service: &Service, caller: &Caller, asked: &Asked) -> Result<Released<Page>, Halt> {
         let Asked { header, .. } = asked;
         let at = service.log.read_point();
@@ -124,7 +128,8 @@ impl Operation for ListEntries {
 
         // Record, and with it release.
         targets.add(object, Action::Read.as_str(), Outcome::Allowed, None);
-        let record = describe::decided(service, Self::NAME, caller, header, &decisions, targets)?;
+        let effect = format!("{} entries{}", entries.len(), asked.filter.describe(&whose));
+        let record = describe::reading(service, Self::NAME, caller, header, &decisions, (targets, effect))?;
         let basis = Basis { policy: Some(decisions.basis()), rests: Arc::new(rests) };
         let page = Page { entries, next_page_token };
         Ok(service.log.commit(record, basis, Effects::default(), Unreleased::new(page)).await?)

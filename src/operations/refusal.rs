@@ -46,6 +46,8 @@ pub enum Failure {
     Unavailable,
     /// The disk is nearly full.
     Full,
+    /// The log is not indexed far enough to search it.
+    Indexing,
     /// Keys or entries in the store can't be read.
     Unreadable,
     /// A defect; nothing was released.

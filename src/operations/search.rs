@@ -8,7 +8,7 @@ use std::{ops::Range, sync::Arc};
 use tokio::task::spawn_blocking;
 
 use super::{
-    Halt, Service,
+    Failure, Halt, Service,
     filter::{Checked, Whose},
 };
 use crate::{
@@ -63,10 +63,12 @@ impl Search<'_> {
             // The index has lost a part of itself: what it lacks now is looked through.
             Some(_) | None => return self.scan(service, indexes, service.index.watermark()).await,
         };
-        let entries = read(service, &found.candidates, self.direction).await?;
-        let rest = match self.direction {
-            Direction::Ascending => found.looked.end..indexes.end,
-            Direction::Descending => indexes.start..found.looked.start,
+        let (entries, unread) = read(service, &found.candidates, self.direction).await?;
+        let rest = match (self.direction, unread) {
+            (Direction::Ascending, None) => found.looked.end..indexes.end,
+            (Direction::Ascending, Some(next)) => next..indexes.end,
+            (Direction::Descending, None) => indexes.start..found.looked.start,
+            (Direction::Descending, Some(next)) => indexes.start..next.saturating_add(1),
         };
         Ok(Step { entries, rest })
     }
@@ -99,7 +101,12 @@ impl Search<'_> {
         let found = spawn_blocking(move || index.find(&query, indexes, direction, wanted)).await;
         match found {
             Ok(Ok(found)) => Ok(Some(found)),
-            Ok(Err(error @ (index::Error::Damaged { .. } | index::Error::Gap { .. } | index::Error::Io { .. }))) => {
+            Ok(Err(
+                error @ (index::Error::Damaged { .. }
+                | index::Error::Gap { .. }
+                | index::Error::Io { .. }
+                | index::Error::NoRoom),
+            )) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the index can't be used as it is");
                 Ok(None)
             }
@@ -132,25 +139,32 @@ impl Search<'_> {
     }
 }
 
-/// Reads candidates, those that lie close together in one run.
-async fn read(service: &Service, candidates: &[u64], direction: Direction) -> Result<Vec<Stored>, Halt> {
-    let mut ascending = candidates.to_vec();
-    ascending.sort_unstable();
-    let mut entries = Vec::with_capacity(ascending.len());
-    for near in ascending.chunk_by(|a, b| b - a <= GAP_MAX) {
-        let (Some(first), Some(last)) = (near.first(), near.last()) else { continue };
+/// Reads candidates in the order they come, those that lie close together in one run, up to a bound of bytes; gives the first
+/// that was not read.
+async fn read(service: &Service, candidates: &[u64], direction: Direction) -> Result<(Vec<Stored>, Option<u64>), Halt> {
+    let (mut entries, mut bytes) = (Vec::new(), 0);
+    let close = |a: &u64, b: &u64| a.abs_diff(*b) <= GAP_MAX;
+    for near in candidates.chunk_by(close).flat_map(|near| near.chunks(NEAR_MAX)) {
+        let (Some(first), Some(last)) = (near.iter().min(), near.iter().max()) else { continue };
+        if bytes >= BYTES_MAX {
+            return Ok((entries, near.first().copied()));
+        }
         let (mut next, end) = (*first, last.saturating_add(1));
+        let from = entries.len();
         while next < end {
             let run = service.log.history().entries(next..end, Direction::Ascending).await;
             let run = run.map_err(|error| Halt::unreadable(&error))?;
             next = run.last().map_or(end, |entry| entry.index + 1);
-            entries.extend(run.into_iter().filter(|entry| near.binary_search(&entry.index).is_ok()));
+            let wanted = run.into_iter().filter(|entry| near.contains(&entry.index));
+            entries.extend(wanted.inspect(|entry| bytes += entry.bytes.len()));
+        }
+        if direction == Direction::Descending
+            && let Some(read) = entries.get_mut(from..)
+        {
+            read.reverse();
         }
     }
-    if direction == Direction::Descending {
-        entries.reverse();
-    }
-    Ok(entries)
+    Ok((entries, None))
 }
 
 /// The index of the entry with this leaf hash, looking first where it may be. A search does not find entries whose bodies were
@@ -164,11 +178,15 @@ pub(super) async fn leaf(service: &Service, leaf_hash: &Hash, hint: Option<u64>)
     {
         return Ok(Some(index));
     }
-    // The newest entries, which receipts are mostly about, may not be indexed yet.
+    // The newest entries, which receipts are mostly about, may not be indexed yet. Whoever asks needs no grant, so that not
+    // more than those are looked through.
     loop {
         let watermark = service.index.watermark().max(history.bounds().retained_from());
         if end <= watermark {
             break;
+        }
+        if end - watermark > UNINDEXED_MAX {
+            return Err(Halt::Failed(Failure::Indexing));
         }
         let run = history.entries(watermark..end, Direction::Descending).await.map_err(unreadable)?;
         if let Some(found) = run.iter().find(|entry| entry.leaf_hash == *leaf_hash) {
@@ -178,7 +196,10 @@ pub(super) async fn leaf(service: &Service, leaf_hash: &Hash, hint: Option<u64>)
     }
     let (index, wanted) = (Arc::clone(&service.index), *leaf_hash);
     let found = spawn_blocking(move || index.leaf(&wanted)).await.map_err(|stopped| Halt::unreadable(&stopped))?;
-    let found = found.map_err(|error| Halt::unreadable(&error))?;
+    let found = found.map_err(|error| {
+        tracing::warn!(error = &error as &dyn std::error::Error, "the index can't be used as it is");
+        Halt::Failed(Failure::Indexing)
+    })?;
     for candidate in found.candidates {
         let leaf = history.leaf(candidate).await.map_err(unreadable)?;
         if leaf.is_some_and(|leaf| leaf.hash == *leaf_hash) {
@@ -190,3 +211,9 @@ pub(super) async fn leaf(service: &Service, leaf_hash: &Hash, hint: Option<u64>)
 
 /// Candidates no further apart than this are read in one run: entries that lie in one or two blocks.
 const GAP_MAX: u64 = 16;
+/// Candidates read in one run, at most.
+const NEAR_MAX: usize = 64;
+/// Bytes of entries after which a step reads no more (one run may exceed it).
+const BYTES_MAX: usize = 2 << 20;
+/// Entries behind the index that are looked through for a leaf hash.
+const UNINDEXED_MAX: u64 = 65_536;

@@ -2,17 +2,22 @@
 //! bodies of entries that were kept for their time.
 //!
 //! Each step is safe to be cut off: a segment counts as sealed once the log says so, the store is emptied of it afterwards,
-//! and a deletion that the log has recorded is finished by the next start.
+//! and a deletion that the log has recorded is tried until it is done. None of them waits for another.
+//!
+//! * `retention` – which bodies are deleted, and when
+
+mod retention;
 
 use std::{
-    ops::Range,
-    sync::{Arc, Mutex, PoisonError},
+    ops::{Range, RangeInclusive},
+    sync::{Arc, Mutex, atomic::AtomicU64},
     time::Duration,
 };
 
 use prost::Message;
 use tokio::{runtime::Handle, task::spawn_blocking};
 
+use self::retention::Watch;
 use super::start;
 use crate::{
     audit::{
@@ -27,13 +32,13 @@ use crate::{
     },
     id::Tenant,
     proto::stored::{self, LogChange, Operation, Segment},
-    store::{self, Direction, Effect, Slot, Space, Store},
+    store::{self, Direction, Effect, Room, Slot, Space, Store},
 };
 
 /// When entries are sealed, and how long their bodies are kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// Bytes of unsealed entries from which on they are sealed.
+    /// Bytes of unsealed entries from which on they are sealed, so many at a time.
     pub bytes_max: u64,
     /// Age of the oldest unsealed entry from which on they are sealed.
     pub age_max: Duration,
@@ -56,6 +61,9 @@ pub enum Error {
     /// The log.
     #[error(transparent)]
     Log(#[from] Refused),
+    /// There is no room on the disk for another segment.
+    #[error("room on the disk is scarce, so nothing is sealed: make room")]
+    NoRoom,
     /// The process is ending.
     #[error("sealing was cut off")]
     Stopped(#[from] tokio::task::JoinError),
@@ -70,44 +78,40 @@ pub struct Segments {
     store: Arc<dyn Store>,
     archive: Arc<Archive>,
     rules: Rules,
-    /// The segment that was found due for deletion, by its first index, and when: by the monotonic clock.
-    due: Mutex<Option<(u64, Duration)>>,
+    /// What was found due for deletion; never held while waiting.
+    watch: Mutex<Option<Watch>>,
+    /// The bodies of entries before this index are known to be gone.
+    gone_before: AtomicU64,
 }
 
 impl Segments {
     /// For a log that seals segments; `None` for one that does not.
     pub fn new(log: Log, store: Arc<dyn Store>, rules: Rules) -> Option<Self> {
         let archive = Arc::clone(log.history().archive()?);
-        Some(Self { log, store, archive, rules, due: Mutex::new(None) })
+        Some(Self { log, store, archive, rules, watch: Mutex::default(), gone_before: AtomicU64::new(0) })
     }
 
     /// Seals what is due, removes from the store what is sealed, and deletes what was kept for its time.
     ///
     /// # Errors
-    /// [`Error`]. What was done before it stands.
+    /// The first [`Error`] of [`Self::tend_each`]. What was done stands.
     pub async fn tend(&self) -> Result<(), Error> {
-        if let Some(end) = self.due_end().await? {
-            self.seal(end).await?;
-        }
-        self.remove_sealed().await?;
-        self.delete_due().await
+        self.tend_each().await.into_iter().collect()
     }
 
-    /// Finishes a deletion that was recorded and cut off. To be called once, at the start.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn resume(&self) -> Result<(), Error> {
-        let retained_from = self.log.history().bounds().retained_from();
-        let keys = Vec::new()..retained_from.to_be_bytes().to_vec();
-        let last = self.store.scan(Space::Segment, keys, Direction::Descending, 1).await?;
-        match last.first() {
-            Some((key, value)) => {
-                let (first, segment) = read_segment(key, value)?;
-                self.delete_bodies(first..segment.end_index).await
-            }
-            None => Ok(()),
+    /// The same, each step whatever became of the others: what can't be sealed is no reason not to make room. What became of
+    /// sealing, removing, deciding what is to be deleted, and deleting it.
+    pub async fn tend_each(&self) -> [Result<(), Error>; 4] {
+        [self.seal_due().await, self.remove_sealed().await, self.delete_due().await, self.delete_left().await]
+    }
+
+    async fn seal_due(&self) -> Result<(), Error> {
+        // If that failed after the last seal.
+        self.settle().await?;
+        while let Some(end) = self.due_end().await? {
+            self.seal(end).await?;
         }
+        Ok(())
     }
 
     /// Where a segment that is due would end; `None` if none is.
@@ -118,23 +122,45 @@ impl Segments {
         let width = u64::from(WIDTH_MAX);
         let end = published.edge.size() / width * width;
         // A checkpoint of a size that an earlier log key signed can't be signed any more.
-        if end <= sealed_end || end < log.signs_from() {
+        let least = log.signs_from().max(sealed_end + 1).next_multiple_of(width);
+        if end < least {
             return Ok(None);
         }
         if published.unsealed_bytes >= self.rules.bytes_max {
-            return Ok(Some(end));
+            return self.full_end(sealed_end, least..=end).await.map(Some);
         }
         let oldest = entry_time(log.history(), sealed_end).await?;
         let age = log.now_micros().saturating_sub(oldest);
         Ok((u128::from(age) >= self.rules.age_max.as_micros()).then_some(end))
     }
 
-    /// Seals all entries before `end`, a multiple of 256, that are not sealed yet.
+    /// Where the entries from `first` on have the bytes of a segment: the first of the possible ends, or the last one if they
+    /// have not.
+    async fn full_end(&self, first: u64, ends: RangeInclusive<u64>) -> Result<u64, Error> {
+        let (mut next, mut bytes) = (first, 0);
+        while next < *ends.end() {
+            for entry in self.log.history().entries(next..*ends.end(), Direction::Ascending).await? {
+                next = entry.index + 1;
+                bytes += entry.bytes.len() as u64;
+                let is_end = next.is_multiple_of(WIDTH_MAX.into()) && ends.contains(&next);
+                if is_end && bytes >= self.rules.bytes_max {
+                    return Ok(next);
+                }
+            }
+        }
+        Ok(*ends.end())
+    }
+
+    /// Seals all entries before `end`, a multiple of 256, that are not sealed yet. Gives up once room on the disk is scarce:
+    /// the log needs what is left.
     ///
     /// # Errors
     /// [`Error`]; nothing is sealed then.
     pub async fn seal(&self, end: u64) -> Result<(), Error> {
         let log = &self.log;
+        if self.store.room()? == Room::Scarce {
+            return Err(Error::NoRoom);
+        }
         let history = log.history().clone();
         let first = history.bounds().sealed_end();
         let checkpoint = log.checkpoint_at(end).await?;
@@ -142,13 +168,19 @@ impl Segments {
         let mut known: Vec<VerifierKey> = stored.iter().filter_map(|key| key.verifier_key.parse().ok()).collect();
         known.push(log.verifier());
         let (archive, note) = (Arc::clone(&self.archive), Arc::clone(&checkpoint));
-        let source = LogSource { history: history.clone(), runtime: Handle::current(), entry_bytes: 0 };
+        let source = LogSource {
+            history: history.clone(),
+            store: self.store.clone(),
+            runtime: Handle::current(),
+            entry_bytes: 0,
+        };
         let (sealed, entry_bytes) = spawn_blocking(move || {
             let mut source = source;
             let sealed = archive.seal(first..end, &mut source, &note, &known)?;
             Ok::<_, archive::Error>((sealed, source.entry_bytes))
         })
-        .await??;
+        .await?
+        .map_err(of_seal)?;
 
         let (oldest, newest) = (entry_time(&history, first).await?, entry_time(&history, end - 1).await?);
         let segment = Segment {
@@ -174,7 +206,13 @@ impl Segments {
         };
         start::commit(log, &Tenant::system(), entry, Basis::default(), effects).await?;
         tracing::info!(first, end, bytes = sealed.bundle_bytes, "sealed a segment");
-        Ok(())
+        // At once: as long as the archive can go back, an older copy of the store can have it do so.
+        self.settle().await
+    }
+
+    async fn settle(&self) -> Result<(), Error> {
+        let archive = Arc::clone(&self.archive);
+        Ok(spawn_blocking(move || archive.settle()).await??)
     }
 
     /// Removes from the store the blocks and tiles of sealed entries, some at a time, so that answers never wait long.
@@ -207,56 +245,6 @@ impl Segments {
         let last = self.store.scan(Space::Block, keys, Direction::Descending, 1).await?;
         Ok(last.first().and_then(|(key, _)| block::first_index(key)))
     }
-
-    /// Deletes the bodies of one segment that was kept for its time.
-    ///
-    /// A clock that was wrong for a moment must not cost the log a year: a segment is deleted only if it was found due a day
-    /// ago already, as the monotonic clock sees it.
-    async fn delete_due(&self) -> Result<(), Error> {
-        let log = &self.log;
-        let from = log.history().bounds().retained_from();
-        let keys = from.to_be_bytes().to_vec()..vec![0xff; 9];
-        let oldest = self.store.scan(Space::Segment, keys, Direction::Ascending, 1).await?;
-        let Some((key, value)) = oldest.first() else { return Ok(()) };
-        let (first, segment) = read_segment(key, value)?;
-        let age = log.now_micros().saturating_sub(segment.last_time_unix_micros);
-        let is_due = u128::from(age) >= self.rules.retention.as_micros();
-        if !self.was_due_long(first, is_due) {
-            return Ok(());
-        }
-        let range = first..segment.end_index;
-        let entry = stored::Entry {
-            effect: format!("bodies of entries {first} to {} deleted", segment.end_index),
-            // All that is gone, since the records of earlier deletions go the same way.
-            log_change: Some(change(&(0..segment.end_index), segment.last_time_unix_micros)),
-            ..start::entry(Operation::DeleteEntries)
-        };
-        let effects = Effects {
-            writes: vec![segment_effect(first, &Segment { deleted: true, ..segment })],
-            retained_from: Some(range.end),
-            ..Effects::default()
-        };
-        start::commit(log, &Tenant::system(), entry, Basis::default(), effects).await?;
-        tracing::info!(first, end = range.end, "deleted the bodies of a segment");
-        self.delete_bodies(range).await
-    }
-
-    fn was_due_long(&self, first: u64, is_due: bool) -> bool {
-        let now = self.log.monotonic();
-        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        *due = match *due {
-            _ if !is_due => None,
-            Some((seen, since)) if seen == first => Some((seen, since)),
-            _ => Some((first, now)),
-        };
-        due.is_some_and(|(_, since)| now.saturating_sub(since) >= DUE_FOR)
-    }
-
-    async fn delete_bodies(&self, range: Range<u64>) -> Result<(), Error> {
-        let archive = Arc::clone(&self.archive);
-        spawn_blocking(move || archive.delete_entries(range)).await??;
-        Ok(())
-    }
 }
 
 impl std::fmt::Debug for Segments {
@@ -268,6 +256,7 @@ impl std::fmt::Debug for Segments {
 /// Gives the archive what the store holds.
 struct LogSource {
     history: History,
+    store: Arc<dyn Store>,
     runtime: Handle,
     entry_bytes: u64,
 }
@@ -275,6 +264,10 @@ struct LogSource {
 impl Source for LogSource {
     fn entries(&mut self, bundle: u64) -> Result<Vec<Vec<u8>>, SourceError> {
         let width = u64::from(WIDTH_MAX);
+        // A segment may be longer than what is left on the disk, and the log's own writes must not be what fails.
+        if self.store.room()? == Room::Scarce {
+            return Err(Box::new(Error::NoRoom));
+        }
         let (mut next, end) = (bundle * width, (bundle + 1) * width);
         let mut entries = Vec::with_capacity(usize::from(WIDTH_MAX));
         while next < end {
@@ -318,7 +311,19 @@ fn read_segment(key: &[u8], value: &[u8]) -> Result<(u64, Segment), Error> {
     Ok((first, Segment::decode(value).map_err(|_| unfit())?))
 }
 
+fn of_seal(error: archive::Error) -> Error {
+    let no_room = match &error {
+        archive::Error::Source { source, .. } => matches!(source.downcast_ref(), Some(Error::NoRoom)),
+        archive::Error::Refused(_)
+        | archive::Error::Storage { .. }
+        | archive::Error::Missing { .. }
+        | archive::Error::Damaged { .. }
+        | archive::Error::Entry { .. }
+        | archive::Error::Checkpoint { .. }
+        | archive::Error::Unsealable { .. } => false,
+    };
+    if no_room { Error::NoRoom } else { Error::Archive(error) }
+}
+
 /// Blocks removed in one group commit.
 const BLOCKS: usize = 256;
-/// How long a segment must have been due.
-const DUE_FOR: Duration = Duration::from_secs(24 * 3600);

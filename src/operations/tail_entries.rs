@@ -4,18 +4,21 @@
 //! no record of its own. A policy that moved closes the window at once. The end of a tail is recorded too. Records of the
 //! caller's own tails are not sent: they would make each other.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
-    Filter, Halt, Header, Operation, Service, Violation,
-    decide::Decisions,
-    describe,
-    filter::{Checked, Whose},
+    Failure, Filter, Halt, Header, Operation, Service, Violation, decide::Decisions, describe, filter::Checked,
     validate,
 };
 use crate::{
     audit::{Basis, Effects, Lease, Refused, Released, Unreleased, entry::Stored, record::Targets},
-    id::{Action, ControlObject, Tenant},
+    id::{Action, ControlObject, Principal, Tenant},
     identity::Caller,
     policy::Snapshot,
     proto::stored::{self, Outcome},
@@ -24,8 +27,16 @@ use crate::{
 
 /// How long what was recorded covers what is sent.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Bytes of entries in one message, at most (a message holds at least one run of entries).
+/// Bytes of entries in one message, at most (one entry may exceed it).
 const BYTES_MAX: usize = 1 << 20;
+/// Entries looked at for one message.
+const LOOKED_AT_MAX: u64 = 4_096;
+/// Live tails at once, at most.
+const TAILS_MAX: usize = 256;
+/// Live tails of one principal at once, at most.
+const TAILS_EACH_MAX: usize = 16;
+/// Tails that read at once, at most.
+const READING_MAX: usize = 4;
 
 /// What is asked: a tail, or how it goes on.
 #[derive(Clone)]
@@ -51,7 +62,6 @@ pub struct Window {
     tenant: Tenant,
     caller: String,
     filter: Arc<Checked>,
-    whose: Whose,
     next: u64,
 }
 
@@ -70,7 +80,7 @@ pub enum Over {
     /// Its time is over, or the policy moved: decide again.
     Again,
     /// No further attempt helps.
-    Failed(super::Failure),
+    Failed(Failure),
 }
 
 impl Operation for TailEntries {
@@ -107,8 +117,7 @@ impl Operation for TailEntries {
         }
 
         // Record, and with it open the window.
-        let (whose, rests) = filter.whose(service, &header.tenant, at).await?;
-        let next = asked.start.unwrap_or(at.0);
+        let next = asked.start.unwrap_or(at.0).max(service.log.history().bounds().retained_from());
         targets.add(object, Action::Read.as_str(), Outcome::Allowed, None);
         let said = (targets, format!("tail from entry {next} on"));
         let record = describe::reading(service, Self::NAME, caller, header, &decisions, said)?;
@@ -118,10 +127,9 @@ impl Operation for TailEntries {
             tenant: header.tenant.clone(),
             caller: caller.principal.as_str().to_owned(),
             filter: Arc::clone(filter),
-            whose,
             next,
         };
-        let basis = Basis { policy: Some(policy), rests: Arc::new(rests) };
+        let basis = Basis { policy: Some(policy), ..Basis::default() };
         Ok(service.log.commit(record, basis, Effects::default(), Unreleased::new(window)).await?)
     }
 }
@@ -139,11 +147,15 @@ impl Window {
     pub async fn more(&mut self, service: &Service) -> Result<Released<Batch>, Over> {
         loop {
             let left = service.log.left(&self.lease).ok_or(Over::Again)?;
-            let grown = tokio::time::timeout(left, service.log.grown(self.next)).await;
-            let end = grown.map_err(|_| Over::Again)?;
+            let end = tokio::select! {
+                end = service.log.grown(self.next) => end,
+                () = tokio::time::sleep(left) => return Err(Over::Again),
+                () = service.log.failure() => return Err(Over::Failed(Failure::Unavailable)),
+            };
             let from = self.next;
             let entries = self.read(service, end).await?;
             if entries.is_empty() {
+                // Nothing of it is shown, and it need not be looked at again.
                 continue;
             }
             let batch = Batch { entries, next_index: self.next };
@@ -154,30 +166,95 @@ impl Window {
                     self.next = from;
                     Err(Over::Again)
                 }
-                Err(Refused::Full | Refused::Unavailable) => Err(Over::Failed(super::Failure::Unavailable)),
+                Err(Refused::Full | Refused::Unavailable) => Err(Over::Failed(Failure::Unavailable)),
             };
         }
     }
 
+    /// Looks at the next entries, not too many at once.
     async fn read(&mut self, service: &Service, end: u64) -> Result<Vec<(Stored, stored::Entry)>, Over> {
         let unreadable = |error: &(dyn std::error::Error + 'static)| {
             tracing::error!(error, "the log can't be read");
-            Over::Failed(super::Failure::Unreadable)
+            Over::Failed(Failure::Unreadable)
         };
+        let _turn = service.tails.turn().await;
+        let history = service.log.history();
+        self.next = self.next.max(history.bounds().retained_from());
+        // Anew each time: the subject may have been erased since, or have come to be.
+        let whose =
+            self.filter.whose(service, &self.tenant, service.log.read_point()).await.map_err(|halt| match halt {
+                Halt::Failed(failure) => Over::Failed(failure),
+                Halt::Stale | Halt::Denied(_) | Halt::NoEntry(_) | Halt::Policy(..) => Over::Again,
+            })?;
+        let bytes_max = BYTES_MAX.min(service.limits.message_bytes_max / 2);
+        let stop = end.min(self.next.saturating_add(LOOKED_AT_MAX));
         let (mut found, mut bytes) = (Vec::new(), 0);
-        while self.next < end && bytes < BYTES_MAX {
-            let run = service.log.history().entries(self.next..end, Direction::Ascending).await;
+        while self.next < stop && bytes < bytes_max {
+            let run = history.entries(self.next..stop, Direction::Ascending).await;
             for stored in run.map_err(|error| unreadable(&error))? {
+                if bytes >= bytes_max {
+                    break;
+                }
                 self.next = stored.index + 1;
                 let entry = stored.decode().map_err(|error| unreadable(&error))?;
                 let of_tails = entry.operation() == stored::Operation::TailEntries && entry.principal == self.caller;
-                if !of_tails && self.filter.matches(&self.tenant, &self.whose, &entry) {
+                if !of_tails && self.filter.matches(&self.tenant, &whose.0, &entry) {
                     bytes += stored.bytes.len() * 3;
                     found.push((stored, entry));
                 }
             }
         }
         Ok(found)
+    }
+}
+
+/// Room for live tails.
+#[derive(Debug)]
+pub struct Tails {
+    held: Mutex<HashMap<Principal, usize>>,
+    turns: Semaphore,
+}
+
+impl Default for Tails {
+    fn default() -> Self {
+        Self { held: Mutex::default(), turns: Semaphore::new(READING_MAX) }
+    }
+}
+
+impl Tails {
+    /// A place for a tail of this principal; `None` if it has as many as it may, or there is no room for more.
+    pub fn place(self: &Arc<Self>, principal: &Principal) -> Option<TailPlace> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = held.get(principal).copied().unwrap_or_default();
+        if own >= TAILS_EACH_MAX || held.values().sum::<usize>() >= TAILS_MAX {
+            return None;
+        }
+        held.insert(principal.clone(), own + 1);
+        Some(TailPlace { tails: Arc::clone(self), principal: principal.clone() })
+    }
+
+    /// Tails that read at once are few: those far behind read much.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.turns.acquire().await.ok()
+    }
+}
+
+/// A place for a tail, given back when dropped.
+#[derive(Debug)]
+pub struct TailPlace {
+    tails: Arc<Tails>,
+    principal: Principal,
+}
+
+impl Drop for TailPlace {
+    fn drop(&mut self) {
+        let mut held = self.tails.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = held.get_mut(&self.principal) {
+            *own = own.saturating_sub(1);
+            if *own == 0 {
+                held.remove(&self.principal);
+            }
+        }
     }
 }
 

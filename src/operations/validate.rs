@@ -89,10 +89,7 @@ pub(super) fn control(header: &Header, caller: &Caller) -> Result<Checked, Viola
 }
 
 fn header_of(tenant: Tenant, header: &Header, policy: &Snapshot) -> Result<Checked, Violation> {
-    let purpose = match policy.catalogue().purpose(&header.purpose) {
-        Some(purpose) => purpose.clone(),
-        None => return Err(Violation::new("purpose", "must be one of the catalogue's purposes")),
-    };
+    let purpose = purpose(&header.purpose, policy)?;
     let actor = match header.actor.as_str() {
         "" => None,
         actor => Some(Principal::parse_external(actor).map_err(broken("actor"))?),
@@ -104,6 +101,12 @@ fn header_of(tenant: Tenant, header: &Header, policy: &Snapshot) -> Result<Check
         reference: Reference::parse(&header.reference).map_err(broken("reference"))?,
         actor,
     })
+}
+
+/// Finds a purpose.
+pub(super) fn purpose(text: &str, policy: &Snapshot) -> Result<Purpose, Violation> {
+    let found = policy.catalogue().purpose(text).cloned();
+    found.ok_or_else(|| Violation::new("purpose", "must be one of the catalogue's purposes"))
 }
 
 /// Checks a tenant that owns data.
@@ -121,6 +124,17 @@ pub(super) fn tenant_or_system(text: &str, caller: &Caller) -> Result<Tenant, Vi
 
 /// The one answer for a tenant that does not exist and for one that is none of the caller's business.
 const UNKNOWN_TENANT: &str = "must be a tenant that the caller's trust domain is bound to";
+
+/// Checks whom a question is about: `None` for the caller itself, which may name itself or nobody.
+pub(super) fn other(text: &str, caller: &Caller) -> Result<Option<Principal>, Violation> {
+    match text {
+        "" => Ok(None),
+        text => {
+            let principal = Principal::parse_external(text).map_err(broken("principal"))?;
+            Ok(Some(principal).filter(|principal| *principal != caller.principal))
+        }
+    }
+}
 
 /// The tenant whose log a refusal belongs to: the one named, if the caller may name it.
 pub(super) fn tenant_for_log(caller: &Caller, header: &Header) -> Tenant {

@@ -27,8 +27,10 @@ use crate::{
     id::{Action, Invalid, Purpose, Role, Tenant},
 };
 
-/// The most lines a file may have.
-const LINES_MAX: usize = 100_000;
+/// The most rules a file may have.
+const RULES_MAX: usize = 100_000;
+/// The most lines a file may have: a rule, its comment, and room for what people write between them.
+const LINES_MAX: usize = 3 * RULES_MAX;
 /// The longest reason, in bytes.
 pub(super) const REASON_BYTES_MAX: usize = 300;
 /// The last second of the year 9999, the last that RFC 3339 can write.
@@ -66,6 +68,10 @@ pub(super) fn parse(text: &str) -> (Rules, Vec<Problem>) {
         }
         reader.number = at + 1;
         reader.line(line);
+        if reader.met > RULES_MAX {
+            reader.problems.push(Problem::of_file(POLICY, format!("has more than {RULES_MAX} rules")));
+            break;
+        }
     }
     reader.no_comment_waits();
     (reader.rules, reader.problems)
@@ -74,6 +80,8 @@ pub(super) fn parse(text: &str) -> (Rules, Vec<Problem>) {
 #[derive(Default)]
 struct Reader {
     number: usize,
+    /// How many rules were met so far, good or bad.
+    met: usize,
     /// The comment that waits for its rule, and its line.
     comment: Option<(usize, Comment)>,
     rules: Rules,
@@ -109,6 +117,7 @@ impl Reader {
     }
 
     fn rule(&mut self, line: &str) {
+        self.met += 1;
         let Some((number, comment)) = self.comment.take() else {
             return self.refuse("has no #: comment on the line before it (id=… reason=\"…\")");
         };

@@ -244,3 +244,6 @@ fn fields_of_membership(membership: &Membership) -> Vec<(&'static str, String)> 
 fn end(expires: Option<u64>) -> String {
     expires.map_or_else(|| "never".into(), date)
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,7 @@ pub const CHAIN_MAX: usize = 8;
 pub(super) struct RoleGraph {
     memberships: Vec<Arc<Membership>>,
     of_member: HashMap<Grantee, Vec<Arc<Membership>>>,
+    of_role: HashMap<Role, Vec<Arc<Membership>>>,
 }
 
 /// What is wrong with a graph.
@@ -34,10 +35,12 @@ impl RoleGraph {
     /// The graph of `memberships`, which are all of one tenant.
     pub(super) fn new(memberships: Vec<Arc<Membership>>) -> Self {
         let mut of_member: HashMap<Grantee, Vec<Arc<Membership>>> = HashMap::new();
+        let mut of_role: HashMap<Role, Vec<Arc<Membership>>> = HashMap::new();
         for membership in &memberships {
             of_member.entry(membership.member.clone()).or_default().push(Arc::clone(membership));
+            of_role.entry(membership.role.clone()).or_default().push(Arc::clone(membership));
         }
-        Self { memberships, of_member }
+        Self { memberships, of_member, of_role }
     }
 
     /// One graph a tenant.
@@ -52,6 +55,11 @@ impl RoleGraph {
     /// Every membership.
     pub(super) fn memberships(&self) -> &[Arc<Membership>] {
         &self.memberships
+    }
+
+    /// The memberships that this grantee has itself.
+    pub(super) fn of(&self, member: &Grantee) -> &[Arc<Membership>] {
+        self.of_member.get(member).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The roles that `principal` has at `now`, itself or through other roles.
@@ -83,18 +91,14 @@ impl RoleGraph {
 
     /// The memberships through which anyone can come to be one of `grantees`, at any time.
     pub(super) fn leading_to<'a>(&self, grantees: impl Iterator<Item = &'a Grantee>) -> Vec<Arc<Membership>> {
-        let mut into: HashMap<&Role, Vec<&Arc<Membership>>> = HashMap::new();
-        for membership in &self.memberships {
-            into.entry(&membership.role).or_default().push(membership);
-        }
         let mut seen: HashSet<&Role> = HashSet::new();
         let mut found = Vec::new();
         let mut next: Vec<&Grantee> = grantees.collect();
         while let Some(grantee) = next.pop() {
             let Grantee::Role(role) = grantee else { continue };
-            let Some((role, memberships)) = into.get_key_value(role) else { continue };
+            let Some((role, memberships)) = self.of_role.get_key_value(role) else { continue };
             if seen.insert(role) {
-                found.extend(memberships.iter().copied().cloned());
+                found.extend(memberships.iter().cloned());
                 next.extend(memberships.iter().map(|membership| &membership.member));
             }
         }

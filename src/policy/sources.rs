@@ -16,7 +16,7 @@ pub const CATALOGUE: &str = "policies/catalogue.toml";
 pub const ASSERTIONS: &str = "policies/assertions.toml";
 
 /// The longest policy file, in bytes.
-pub const POLICY_BYTES_MAX: usize = 4 << 20;
+pub const POLICY_BYTES_MAX: usize = 32 << 20;
 
 const MODEL_BYTES_MAX: usize = 16 << 10;
 const ASSERTIONS_BYTES_MAX: usize = 1 << 20;

@@ -25,7 +25,7 @@ use tracing::debug;
 
 use super::{limits::Gate, shutdown::Phase, telemetry::Metrics};
 use crate::{
-    api::admission::Budget,
+    api::{admission::Budget, farewell::Farewell},
     config::Limits,
     identity::{self, Bindings},
 };
@@ -51,7 +51,8 @@ pub(super) async fn drive<S>(
     let limits = &shared.limits;
     let age = age(limits.connection_age_secs, connection.peer.port());
     let requests = Arc::new(Requests::default());
-    let gate = Arc::new(Gate::new(shared.clone(), connection, requests.clone()));
+    let (leaving, farewell) = Farewell::new();
+    let gate = Arc::new(Gate::new(shared.clone(), connection, farewell, requests.clone()));
     let service = service_fn(move |request| {
         let gate = gate.clone();
         async move { Ok::<_, Infallible>(gate.answer(request).await) }
@@ -90,6 +91,7 @@ pub(super) async fn drive<S>(
                 (true, Phase::Draining) => Duration::MAX,
             },
         };
+        leaving.say();
         serving.as_mut().graceful_shutdown();
         if !ending || grace < Duration::MAX {
             cut.set(sleep(grace));

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     api::{
         admission::{Admission, ByteMeter, UntilDelivered},
+        farewell::Farewell,
         status,
     },
     identity,
@@ -31,17 +32,23 @@ pub(super) struct Gate {
     shared: Arc<Shared>,
     connection: Arc<identity::Connection>,
     admission: Arc<Admission>,
+    farewell: Farewell,
     requests: Arc<Requests>,
 }
 
 impl Gate {
-    pub(super) fn new(shared: Arc<Shared>, connection: identity::Connection, requests: Arc<Requests>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        connection: identity::Connection,
+        farewell: Farewell,
+        requests: Arc<Requests>,
+    ) -> Self {
         let admission = Admission::new(shared.budget.clone(), shared.limits.in_flight_per_connection);
-        Self { shared, connection: Arc::new(connection), admission: Arc::new(admission), requests }
+        Self { shared, connection: Arc::new(connection), admission: Arc::new(admission), farewell, requests }
     }
 
-    /// Answers one request. Handlers find `Arc<identity::Connection>`, `Arc<Admission>` and `Arc<ByteMeter>` in its
-    /// extensions, and may put an [`UntilDelivered`] into those of the answer.
+    /// Answers one request. Handlers find `Arc<identity::Connection>`, `Arc<Admission>`, `Arc<ByteMeter>` and [`Farewell`] in
+    /// its extensions, and may put an [`UntilDelivered`] into those of the answer.
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Answer> {
         let open = self.requests.open();
         let mut record = self.shared.metrics.request(request.uri().path(), Instant::now());
@@ -60,6 +67,7 @@ impl Gate {
         extensions.insert(self.connection.clone());
         extensions.insert(self.admission.clone());
         extensions.insert(meter);
+        extensions.insert(self.farewell.clone());
         let routed = AssertUnwindSafe(call(self.shared.routes.clone(), request)).catch_unwind();
         let answered = match deadline {
             None => Ok(routed.await),

@@ -6,6 +6,7 @@
 //!   same file, then the answer.
 //! * Large pages go to files under `blobs/` that are never synced. The segment size is chosen so that the largest page that
 //!   the port's bounds allow stays out of there, and a directory with a blob in it is refused.
+//! * A recovery that is cut off can take acknowledged batches with it. What it may need again is kept until it is durable.
 //! * A full disk fails in the middle of a write. A reserve of 64 MiB is kept beside the database, and room is scarce before
 //!   the disk is full.
 //! * Each call of sled is consistent, several in a row are not. A read of several slots excludes commits while it runs.
@@ -40,6 +41,7 @@ use self::{
 use super::{Batch, Commit, Direction, Effect, Error, Head, Reading, Room, Slot, Space, Store};
 
 mod directory;
+mod recovery;
 mod reserve;
 mod tip;
 
@@ -57,11 +59,14 @@ impl SledStore {
         let directory = Directory::take(path)?;
         let contents = directory.prepare()?;
         let reserve = Reserve::open(directory.path())?;
+        directory.forget_cached()?;
+        recovery::prepare(&directory)?;
         let tree = open_tree(&directory)?;
         let file = directory.database_file()?;
         let tip = Tip::open(directory.path())?;
         // sled syncs none of the names and only some of the files that it makes while it opens.
         directory.sync()?;
+        recovery::done(&directory)?;
         let head = match contents {
             Contents::Store => read_head(&tree)?,
             Contents::Nothing => Head::default(),
@@ -83,6 +88,14 @@ impl SledStore {
             database.directory.mark_complete()?;
         }
         Ok(Self(Arc::new(database)))
+    }
+
+    /// Whether there is a store in `path`, whatever is left of it. Looks, and changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn is_there(path: &Path) -> Result<bool, Error> {
+        directory::is_marked(path)
     }
 
     /// How many bytes the database takes on disk. One system call.
@@ -132,13 +145,17 @@ impl Store for SledStore {
         }
         let keys = stored_key(space, &keys.start)..stored_key(space, &keys.end);
         self.on_blocking_pool(move |tree| {
-            let found = tree.range(keys);
-            let row = |item: ::sled::Result<(::sled::IVec, ::sled::IVec)>| {
-                item.map(|(key, value)| (key.iter().skip(SPACE_BYTES).copied().collect(), value.to_vec()))
+            // sled looks at a page of memory again, to give it up, only after 64 reads in its 256th part of all pages: leaves
+            // that are read once each would fill memory by the hundred megabytes. So each value is read by itself.
+            let row = |key: ::sled::Result<::sled::IVec>| -> ::sled::Result<Option<(Vec<u8>, Vec<u8>)>> {
+                let key = key?;
+                let value = tree.get(&key)?;
+                Ok(value.map(|value| (key.iter().skip(SPACE_BYTES).copied().collect(), value.to_vec())))
             };
+            let found = tree.range(keys).keys();
             match direction {
-                Direction::Ascending => found.take(limit).map(row).collect(),
-                Direction::Descending => found.rev().take(limit).map(row).collect(),
+                Direction::Ascending => found.take(limit).filter_map(|key| row(key).transpose()).collect(),
+                Direction::Descending => found.rev().take(limit).filter_map(|key| row(key).transpose()).collect(),
             }
         })
     }
@@ -334,7 +351,7 @@ const HEAD_KEY: &[u8] = b"\0head";
 const HEAD_VERSION: u8 = 1;
 const SPACE_BYTES: usize = 1;
 /// A soft limit on pages in memory; scans exceed it.
-const CACHE_BYTES: u64 = 128 << 20;
+const CACHE_BYTES: u64 = 48 << 20;
 /// sled moves a page of more than a quarter of this to `blobs/`. A leaf holds at most 17 values, or 21 while it takes in a
 /// neighbour: 21 of the longest keys and values are 171 KB, under 256 KiB. sled's own default of 512 KiB is too small.
 const SEGMENT_BYTES: usize = 1 << 20;

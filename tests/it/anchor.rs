@@ -1,6 +1,8 @@
 //! The anchor among other processes and on disks that fail: one holder, nothing acknowledged is lost, and nothing is written
 //! after a failure. The format and what is refused are tested beside the code.
 
+mod standing;
+
 use std::{env, ffi::OsStr, fs, path::Path, thread, time::Duration};
 
 use privet::audit::anchor::{Anchor, Error};
@@ -35,7 +37,7 @@ fn a_second_process_is_refused_until_the_first_has_ended() {
     let child = Child::start("anchor::child_holds_it", [("PRIVET_TEST_DIR", dir.as_os_str())]);
     assert_eq!(child.next_said().as_deref(), Some("held"));
     match Anchor::open(&dir, ORIGIN) {
-        Err(Error::Refused { why, .. }) => assert!(why.contains("in use by another process"), "{why}"),
+        Err(error @ Error::InUse { .. }) => assert!(error.to_string().contains("stop that process"), "{error}"),
         other => panic!("{other:?}"),
     }
     assert_eq!(Anchor::peek(&dir, ORIGIN).unwrap(), Some(note(1)));

@@ -53,7 +53,9 @@ impl Log {
     }
 
     fn open(&self, dir: &Path, sealed_end: u64) -> Result<Archive, Error> {
-        Archive::open(dir, ORIGIN, &self.known(), sealed_end)
+        let archive = Archive::open(dir, ORIGIN, &self.known(), sealed_end)?;
+        archive.finish_opening(&self.known(), true)?;
+        Ok(archive)
     }
 
     fn seal(&self, archive: &Archive, segment: Range<u64>) -> Result<Sealed, Error> {

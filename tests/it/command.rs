@@ -45,12 +45,12 @@ fn dev_does_the_main_job_in_a_screenful_and_resumes() {
         let text = stdout(&output);
         assert_eq!(code(&output), 0, "{text}{}", stderr(&output));
         assert!(text.lines().count() <= 40 && text.contains(began), "{text}");
-        assert_eq!(text.matches('✓').count(), 6, "{text}");
+        assert_eq!(text.matches('✓').count(), 7, "{text}");
         assert!(!text.contains("Next") && !text.contains("Ctrl-C"), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
     }
     let quiet = stdout(&run(&[&args[..], &["--quiet"]].concat()));
-    assert_eq!((quiet.lines().count(), quiet.matches('✓').count()), (6, 6), "{quiet}");
+    assert_eq!((quiet.lines().count(), quiet.matches('✓').count()), (7, 7), "{quiet}");
     for identity in [
         "signup-service",
         "billing-service",
@@ -84,12 +84,12 @@ fn dev_refuses_a_directory_that_is_not_its_own() {
 }
 
 /// A `privet dev` that stays up.
-struct Dev {
+pub struct Dev {
     child: Child,
 }
 
 impl Dev {
-    fn start(dir: &Path) -> Self {
+    pub fn start(dir: &Path) -> Self {
         let args = ["dev", "--dir", dir.to_str().unwrap(), "--listen", "127.0.0.1:0"];
         let mut child = privet(&args).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -98,7 +98,7 @@ impl Dev {
     }
 
     /// Asks it to end, as a service manager does.
-    fn terminate(mut self) -> i32 {
+    pub fn terminate(mut self) -> i32 {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         self.child.wait().unwrap().code().unwrap()

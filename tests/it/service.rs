@@ -1,6 +1,8 @@
 //! The whole service over real mTLS on real sled: what it answers, what it refuses, and what its log then says.
 
 mod fields;
+mod moments;
 mod policy;
 mod provable;
 mod refusals;
+mod why;

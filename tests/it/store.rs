@@ -6,5 +6,6 @@ mod faulty;
 mod full_disk;
 mod memory;
 mod power_cut;
+mod recovering;
 mod shorthand;
 mod sled;

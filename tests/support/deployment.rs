@@ -81,11 +81,16 @@ impl Deployment {
 
     /// The same, in a directory of its own below `parent`.
     pub async fn start_in(parent: &Path, setup: Setup) -> Self {
+        Self::start_on(Machine::this(), parent, setup).await
+    }
+
+    /// The same, with time and randomness of the test's choice.
+    pub async fn start_on(machine: Machine, parent: &Path, setup: Setup) -> Self {
         let dir = tempfile::tempdir_in(parent).unwrap();
         let ca = Ca::new("test CA");
         write_files(dir.path(), &ca, &setup);
         make_keys(dir.path());
-        let (running, address) = run(dir.path()).await;
+        let (running, address) = run_on(machine, dir.path()).await;
         Self { dir, ca, running: Some(running), address }
     }
 
@@ -97,7 +102,12 @@ impl Deployment {
 
     /// Starts a server that was stopped.
     pub async fn run(&mut self) {
-        let (running, address) = run(self.dir.path()).await;
+        self.run_with(Changed::Refuse).await;
+    }
+
+    /// The same, where the policy's files may be others than the policy in force.
+    pub async fn run_with(&mut self, changed: Changed) {
+        let (running, address) = run_with(Machine::this(), self.dir.path(), changed).await;
         self.running = Some(running);
         self.address = address;
     }
@@ -277,10 +287,13 @@ pub async fn run(dir: &Path) -> (Running, SocketAddr) {
 
 /// The same, with time and randomness of the test's choice.
 pub async fn run_on(machine: Machine, dir: &Path) -> (Running, SocketAddr) {
+    run_with(machine, dir, Changed::Refuse).await
+}
+
+async fn run_with(machine: Machine, dir: &Path, policy_changed: Changed) -> (Running, SocketAddr) {
     let config = Config::load(&dir.join("privet.toml")).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let options =
-        Options { listener, policy_changed: Changed::Refuse, new_anchor: false, dev: DevCertificates::Refused };
+    let options = Options { listener, policy_changed, new_anchor: false, dev: DevCertificates::Refused };
     let running = serve::start_on(machine, config, options).await.unwrap();
     let address = running.address();
     (running, address)

@@ -258,10 +258,13 @@ static mode_t there_mode(const char *path) {
     return lstat(path, &st) == 0 ? st.st_mode : 0;
 }
 
-/* The shadow of a directory gets the names that the directory has now. With `bytes` its files' bytes as well, and so all
- * the way down: that is how a machine boots. New names come before old ones go, so a kill in between leaves a rename with
+enum depth { NAMES, ALL_NAMES, ALL_BYTES };
+
+/* The shadow of a directory gets the names that the directory has now; with ALL_NAMES all the way down, and with ALL_BYTES the
+ * files' bytes as well: that is how a machine boots. Later, bytes are sync_file's alone: a copy beside it could put older bytes
+ * over those that another thread has made durable meanwhile. New names come before old ones go, so a kill in between leaves a rename with
  * either or both, never neither. */
-static void sync_names(const char *relative, int bytes) {
+static void sync_names(const char *relative, enum depth depth) {
     char real[PATH_MAX], shadow[PATH_MAX];
     join(real, dir, relative);
     join(shadow, shadow_dir, relative);
@@ -278,12 +281,12 @@ static void sync_names(const char *relative, int bytes) {
         if (S_ISDIR(st.st_mode)) {
             if (mkdir(to, 0700) != 0 && errno != EEXIST) die("make", to);
             join(next, relative, entry->d_name);
-            if (bytes) sync_names(*relative ? next : entry->d_name, bytes);
+            if (depth != NAMES) sync_names(*relative ? next : entry->d_name, depth);
         } else if (S_ISREG(st.st_mode)) {
             shadow_inode_path(inode, st.st_ino);
             int kept = real_open(inode, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
             if (kept < 0) die("open", inode);
-            if (bytes) {
+            if (depth == ALL_BYTES) {
                 int fd = real_open(from, O_RDONLY | O_CLOEXEC);
                 if (fd < 0) die("open", from);
                 copy_range(fd, kept, 0, st.st_size);
@@ -342,7 +345,7 @@ static void start(void) {
     if (snprintf(inodes, sizeof inodes, "%s.inodes", shadow_dir) >= PATH_MAX) die("path too long", shadow_dir);
     int booted = is_empty(shadow_dir);
     if (mkdir(inodes, 0700) != 0 && errno != EEXIST) die("make", inodes);
-    if (booted) sync_names("", 1);
+    if (booted) sync_names("", ALL_BYTES);
     char ready_path[PATH_MAX];
     if (snprintf(ready_path, sizeof ready_path, "%s.ready", shadow_dir) >= PATH_MAX) die("path too long", shadow_dir);
     int ready_fd = real_open(ready_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
@@ -483,7 +486,7 @@ static int made_durable(int fd, int (*sync)(int), int skip) {
     int answer = sync(fd), error = errno;
     if (answer == 0) {
         pthread_mutex_lock(&names_lock);
-        sync_names(below(path), 0);
+        sync_names(below(path), NAMES);
         pthread_mutex_unlock(&names_lock);
     }
     errno = error;
@@ -511,7 +514,7 @@ int syncfs(int fd) {
             for (; file; file = file->next) sync_file(file, file->real, nothing);
         }
         pthread_mutex_lock(&names_lock);
-        sync_names("", 1);
+        sync_names("", ALL_NAMES);
         pthread_mutex_unlock(&names_lock);
     }
     errno = error;

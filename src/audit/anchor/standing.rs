@@ -27,6 +27,14 @@ pub enum Mismatch {
         /// How many entries the anchor has seen.
         size: u64,
     },
+    /// The anchor's checkpoint is of no more entries than the store has, and no key that the store knows has signed it.
+    #[error(
+        "the anchor has seen {anchor} entries of a log with this name that was signed with a key that the store does not know: store and anchor are of two logs; put back those that belong together"
+    )]
+    Stranger {
+        /// How many entries the anchor has seen.
+        anchor: u64,
+    },
     /// The store has entries and the anchor has seen none.
     #[error(
         "the store has {store} entries and its anchor has seen none: put the store's own anchor back; if there never was one, start once with --new-anchor, which is recorded"

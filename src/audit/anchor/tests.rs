@@ -261,6 +261,8 @@ fn a_store_that_does_not_stand_is_told_what_to_do() {
     assert!(older.contains("has 6 entries and the anchor has seen 7; put back the newest store"), "{older}");
     let inconsistent = Mismatch::Inconsistent { size: 7 }.to_string();
     assert!(inconsistent.contains("put back the store that belongs to the anchor"), "{inconsistent}");
+    let stranger = Mismatch::Stranger { anchor: 7 }.to_string();
+    assert!(stranger.contains("put back those that belong together"), "{stranger}");
     let missing = Mismatch::Missing { store: 6 }.to_string();
     assert!(missing.contains("start once with --new-anchor, which is recorded"), "{missing}");
 }

@@ -7,9 +7,9 @@
 //! the signed note of the archive before; nothing if it was empty
 //! ```
 //!
-//! It is durable before the first file of the segment is written, and stays until the caller is known to have taken the
-//! segment: it asks for what comes after, or opens the archive with its end. So a crash between the seal and the caller's own
-//! commit is undone as well.
+//! It is durable before the first file of the segment is written, and stays until the caller has taken the segment: it says so,
+//! asks for what comes after, or opens the archive with its end. So a crash between the seal and the caller's own commit can be
+//! undone as well.
 
 use std::ops::Range;
 
@@ -62,7 +62,8 @@ impl Marker {
     }
 }
 
-fn sum(head: &str, note: &str) -> String {
+/// The first 16 hex digits of SHA-256 over both.
+pub(super) fn sum(head: &str, note: &str) -> String {
     let hash = digest(&SHA256, [head, note].concat().as_bytes());
     hex::encode(hash.as_ref().first_chunk::<8>().unwrap_or(&[0; 8]))
 }

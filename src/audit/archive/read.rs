@@ -2,10 +2,16 @@
 
 use std::{
     ops::Range,
-    sync::{Arc, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{Archive, error::Error, full, top::Top};
+use super::{
+    Archive,
+    error::Error,
+    full,
+    kept::{Kept, Since},
+    top::Top,
+};
 use crate::audit::{
     entry::{Stored, leaf_hash},
     merkle::{self, HASH_BYTES, Hash},
@@ -75,10 +81,10 @@ impl Archive {
 
     /// A full tile, its hash checked against the tile above.
     pub(super) fn full_tile(&self, top: &Top, tile: Tile) -> Result<Arc<[Hash]>, Error> {
-        let kept = self.tiles.lock().unwrap_or_else(PoisonError::into_inner).get(&tile);
-        if let Some(kept) = kept {
-            return Ok(kept);
-        }
+        let since = match look_up(&self.tiles, &tile) {
+            Ok(kept) => return Ok(kept),
+            Err(since) => since,
+        };
         let path = full(path::Content::Tile(tile)).filter(|_| top.has_full(tile));
         let name = path.ok_or_else(|| self.missing_tile(tile))?.to_string();
         let bytes = self.files.read(&name, TILE_BYTES_MAX)?.ok_or_else(|| self.missing_tile(tile))?;
@@ -91,16 +97,16 @@ impl Archive {
             return Err(damaged("the tile above it has another hash".to_owned()));
         }
         let hashes: Arc<[Hash]> = hashes.into();
-        self.tiles.lock().unwrap_or_else(PoisonError::into_inner).put(tile, Arc::clone(&hashes));
+        self.tiles.lock().unwrap_or_else(PoisonError::into_inner).put(since, tile, Arc::clone(&hashes));
         Ok(hashes)
     }
 
     /// A bundle, its entries checked against the tree.
     pub(super) fn checked_bundle(&self, top: &Top, number: u64) -> Result<Arc<[Stored]>, Error> {
-        let kept = self.bundles.lock().unwrap_or_else(PoisonError::into_inner).get(&number);
-        if let Some(kept) = kept {
-            return Ok(kept);
-        }
+        let since = match look_up(&self.bundles, &number) {
+            Ok(kept) => return Ok(kept),
+            Err(since) => since,
+        };
         let over = Tile { level: 0, index: number };
         let path = full(path::Content::Entries(number)).filter(|_| top.has_full(over));
         let name = path.ok_or_else(|| self.missing_tile(over))?.to_string();
@@ -118,7 +124,7 @@ impl Archive {
         }
         let entries: Arc<[Stored]> = entries.into();
         if bytes.len() <= KEPT_BUNDLE_BYTES_MAX {
-            self.bundles.lock().unwrap_or_else(PoisonError::into_inner).put(number, Arc::clone(&entries));
+            self.bundles.lock().unwrap_or_else(PoisonError::into_inner).put(since, number, Arc::clone(&entries));
         }
         Ok(entries)
     }
@@ -139,6 +145,12 @@ impl Archive {
         };
         hash.ok_or_else(|| self.missing_tile(above))
     }
+}
+
+/// What is kept, or since when it has to be read.
+fn look_up<K: PartialEq, V: Clone>(kept: &Mutex<Kept<K, V>>, key: &K) -> Result<V, Since> {
+    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+    kept.get(key).ok_or_else(|| kept.since())
 }
 
 /// The numbers of the bundles that entries of a range lie in.

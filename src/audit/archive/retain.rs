@@ -22,7 +22,8 @@ use crate::audit::{
 
 impl Archive {
     /// Deletes the entry bundles of whole segments, durably, and says how many bytes they had. Tiles and checkpoint stay, so
-    /// that everything can still be proved. What is deleted already is passed over: after a crash midway, call it again.
+    /// that everything can still be proved. What is deleted already is passed over: after a crash midway, call it again. Lists
+    /// the directories of all bundles, however few there are to delete.
     ///
     /// # Errors
     /// [`Error`]; some of the bundles may be deleted then.
@@ -37,13 +38,29 @@ impl Archive {
             )));
         }
         let sync = self.files.sync_point()?;
-        let (mut bytes, mut directories) = (0, BTreeSet::new());
-        for path in bundles(&range).map(path::Content::Entries).filter_map(full) {
-            let name = path.to_string();
-            bytes += self.files.remove(&name)?.unwrap_or(0);
-            directories.extend(name.rsplit_once('/').map(|(above, _)| above.to_owned()));
+        let (mut bytes, mut emptied) = (0, BTreeSet::new());
+        let (numbers, mut left) = (bundles(&range), vec![ENTRIES.to_owned()]);
+        while let Some(directory) = left.pop() {
+            let mut is_empty = true;
+            for name in self.files.list(&directory)? {
+                let name = format!("{directory}/{}", name.display());
+                match name.parse::<path::Path>().map(|path| (path.content(), path.width())) {
+                    Ok((path::Content::Entries(number), WIDTH_MAX)) if numbers.contains(&number) => {
+                        bytes += self.files.remove(&name)?.unwrap_or(0);
+                    }
+                    Ok(_) => is_empty = false,
+                    // No bundle: a directory of them.
+                    Err(path::NotAPath) => {
+                        is_empty = false;
+                        left.extend(
+                            name.rsplit_once("/x").is_some_and(|(above, _)| above == directory).then_some(name),
+                        );
+                    }
+                }
+            }
+            emptied.extend(is_empty.then_some(directory));
         }
-        remove_empty(&self.files, directories)?;
+        remove_empty(&self.files, emptied)?;
         sync.sync()?;
         self.forget_what_was_read();
         Ok(bytes)
@@ -108,3 +125,6 @@ fn bytes_below(directory: &Path) -> io::Result<u64> {
     }
     Ok(bytes)
 }
+
+/// Where the entry bundles lie.
+const ENTRIES: &str = "tile/entries";

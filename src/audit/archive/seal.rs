@@ -5,8 +5,8 @@
 //!    which wait for all that is dirty on some file systems, never wait long.
 //! 3. All of it is read back and checked as every reader does it, up to the checkpoint's root.
 //! 4. `checkpoint` is replaced.
-//! 5. The caller commits in its store that the segment is sealed. The next [`Archive::seal`] or [`Archive::open`] shows
-//!    whether it did, and removes `sealing`, or the segment.
+//! 5. The caller commits in its store that the segment is sealed, and then [`Archive::settle`] removes `sealing`. After a crash
+//!    in between, [`Archive::finish_opening`] does, or removes the segment.
 //!
 //! Whatever fails on the way, the segment's files are removed again at once (they may be why the disk is full), or if that
 //! fails too, by the next one who comes by.
@@ -231,6 +231,35 @@ fn first_difference(a: &[u8], b: &[u8]) -> u64 {
     a.iter().zip(b).take_while(|(a, b)| a == b).count() as u64
 }
 
+/// The archive's tree without the segment, whatever there is of it: its partial tiles stay until the segment is settled.
+pub(super) fn before(files: &Files, marker: &Marker, origin: &str, known: &[VerifierKey]) -> Result<Top, Error> {
+    if marker.note_before.is_empty() {
+        return Ok(Top::default());
+    }
+    let checkpoint = open_checkpoint_before(files, marker, origin, known)?;
+    Top::read(files, &checkpoint, marker.note_before.clone())
+}
+
+/// Whether the segment is sealed, so that somebody may have taken it: its checkpoint is in force.
+pub(super) fn is_whole(files: &Files, marker: &Marker, origin: &str, known: &[VerifierKey]) -> Result<bool, Error> {
+    let before = marker.segment.start;
+    Ok(Top::load_checkpoint(files, origin, known)?.is_some_and(|(checkpoint, _)| checkpoint.size() > before))
+}
+
+fn open_checkpoint_before(
+    files: &Files,
+    marker: &Marker,
+    origin: &str,
+    known: &[VerifierKey],
+) -> Result<Checkpoint, Error> {
+    let before = open_checkpoint(files, &marker.note_before, origin, known)?;
+    if before.size() == marker.segment.start {
+        return Ok(before);
+    }
+    let what = "its checkpoint is of another archive".to_owned();
+    Err(Error::Damaged { file: files.at(super::marker::MARKER), what })
+}
+
 /// The caller has taken the segment: what was only kept to go back is removed.
 pub(super) fn settle(files: &Files, marker: &Marker) -> Result<(), Error> {
     for tile in filled(marker.segment.start, marker.segment.end).filter(|tile| tile.level > 0) {
@@ -249,11 +278,7 @@ pub(super) fn undo(files: &Files, marker: &Marker, origin: &str, known: &[Verifi
         files.remove(CHECKPOINT)?;
         files.sync_root()?;
     } else {
-        let before = open_checkpoint(files, &marker.note_before, origin, known)?;
-        if before.size() != marker.segment.start {
-            let what = "its checkpoint is of another archive".to_owned();
-            return Err(Error::Damaged { file: files.at(super::marker::MARKER), what });
-        }
+        open_checkpoint_before(files, marker, origin, known)?;
         let there = files.read(CHECKPOINT, marker.note_before.len())?;
         if there.as_deref() != Some(marker.note_before.as_bytes()) {
             files.replace(CHECKPOINT, marker.note_before.as_bytes())?;

@@ -9,7 +9,12 @@ use std::{
     ops::Range,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::LazyLock,
+    sync::{
+        LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
 };
 
 use proptest::prelude::*;
@@ -65,8 +70,11 @@ impl Log {
         [self.key.verifier().clone()]
     }
 
+    /// Opens it for a store that is the newest.
     fn open(&self, dir: &Path, sealed_end: u64) -> Result<Archive, Error> {
-        Archive::open(dir, ORIGIN, &self.known(), sealed_end)
+        let archive = Archive::open(dir, ORIGIN, &self.known(), sealed_end)?;
+        archive.finish_opening(&self.known(), true)?;
+        Ok(archive)
     }
 
     fn seal(&self, archive: &Archive, segment: Range<u64>) -> Result<Sealed, Error> {
@@ -405,4 +413,31 @@ fn only_whole_sealed_segments_can_be_deleted() {
         assert!(matches!(archive.delete_entries(range.clone()), Err(Error::Refused(_))), "{range:?}");
     }
     assert_eq!(contents(&place.dir()), before);
+}
+
+/// Whoever reads a bundle while it is deleted may still give it out, and must not keep it.
+#[test]
+fn a_reader_that_races_a_deletion_brings_nothing_back() {
+    let log = Log::sized(16 * 256);
+    for round in 0..20 {
+        let place = Place::new();
+        let archive = log.archive(&place.dir(), &[16 * 256]);
+        // More than are kept, so that each is read again and again.
+        let (bundles, stop) = (0..16, AtomicBool::new(false));
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        bundles.clone().for_each(|number| drop(archive.bundle(number)));
+                    }
+                });
+            }
+            thread::sleep(Duration::from_millis(3));
+            archive.delete_entries(0..16 * 256).unwrap();
+            stop.store(true, Ordering::Relaxed);
+        });
+        for number in bundles {
+            assert!(matches!(archive.bundle(number), Err(Error::Missing { .. })), "bundle {number} in round {round}");
+        }
+    }
 }

@@ -25,7 +25,17 @@ pub(super) struct Top {
 impl Top {
     /// Reads the checkpoint and the partial tiles of its size.
     pub(super) fn load(files: &Files, origin: &str, known: &[VerifierKey]) -> Result<Self, Error> {
-        let Some(note) = files.read(CHECKPOINT, NOTE_BYTES_MAX)? else { return Ok(Self::default()) };
+        let Some((checkpoint, note)) = Self::load_checkpoint(files, origin, known)? else { return Ok(Self::default()) };
+        Self::read(files, &checkpoint, note)
+    }
+
+    /// Reads the checkpoint only; `None` if there is none.
+    pub(super) fn load_checkpoint(
+        files: &Files,
+        origin: &str,
+        known: &[VerifierKey],
+    ) -> Result<Option<(Checkpoint, String)>, Error> {
+        let Some(note) = files.read(CHECKPOINT, NOTE_BYTES_MAX)? else { return Ok(None) };
         let file = files.at(CHECKPOINT);
         let malformed = |_| Error::Checkpoint { file: file.clone(), source: note::Error::Malformed.into() };
         let note = String::from_utf8(note).map_err(malformed)?;
@@ -33,7 +43,7 @@ impl Top {
         if !checkpoint.size().is_multiple_of(u64::from(WIDTH_MAX)) {
             return Err(Error::Damaged { file, what: "it is not of the end of a segment".to_owned() });
         }
-        Self::read(files, &checkpoint, note)
+        Ok(Some((checkpoint, note)))
     }
 
     /// Reads the partial tiles of a checkpoint.

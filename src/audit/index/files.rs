@@ -63,6 +63,13 @@ pub(super) fn sync_directory(dir: &Path) -> io::Result<()> {
     sync(&File::open(dir)?)
 }
 
+/// How many bytes can still be written where the directory lies.
+#[cfg(not(test))]
+pub(super) fn room(dir: &Path) -> io::Result<u64> {
+    let found = rustix::fs::statvfs(dir)?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
 /// A run being written. Dropped before [`Self::publish`], it takes its temporary file with it.
 pub(super) struct Temporary {
     file: File,
@@ -143,17 +150,28 @@ fn sync(_: &File) -> io::Result<()> {
 }
 
 #[cfg(test)]
-pub(super) use watched::{step, watch};
+pub(super) use watched::{room, set_room, step, watch};
 
 #[cfg(test)]
 mod watched {
     use super::*;
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
 
     type Watcher = Box<dyn FnMut(&'static str, &Path) -> io::Result<()>>;
 
     thread_local! {
         static WATCHER: RefCell<Option<Watcher>> = const { RefCell::new(None) };
+        static ROOM: Cell<u64> = const { Cell::new(u64::MAX) };
+    }
+
+    /// How much room this thread finds.
+    pub(in crate::audit::index) fn set_room(bytes: u64) {
+        ROOM.set(bytes);
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "the disk may not answer")]
+    pub(in crate::audit::index) fn room(_: &Path) -> io::Result<u64> {
+        Ok(ROOM.get())
     }
 
     /// Has `watcher` see each step of this thread before it is taken, and stop it; `None`: no more.

@@ -235,3 +235,26 @@ impl search::Postings for Turns {
         Ok(Some(at + (at + self.0) % 2))
     }
 }
+
+#[test]
+fn what_is_written_leaves_room_for_others() {
+    let (dir, log) = (tempfile::tempdir().unwrap(), Log(1));
+    let sizes = Sizes { entries: 300, postings: 1 << 20, fan: 12, level_max: 2 };
+    let index = Index::open_sized(dir.path(), "log", 0..5_000, sizes).unwrap();
+    let runs = || files::list(dir.path()).unwrap().runs.len();
+    index.add(&log.indexed(0..301)).unwrap();
+    // Enough for whatever one such run could take, not for twelve of them as they are.
+    files::set_room(ROOM_LEFT + index.bytes_on_disk() * 10);
+    index.add(&log.indexed(301..3_601)).unwrap();
+    assert_eq!(runs(), 12, "a merge takes as much as it replaces");
+    files::set_room(ROOM_LEFT + index.bytes_on_disk() / 24);
+    let refused = index.add(&log.indexed(3_601..4_000)).unwrap_err();
+    assert!(matches!(refused, Error::NoRoom), "{refused}");
+    assert_eq!((runs(), index.watermark()), (12, 3_900));
+    // What is in memory is found all the same, and with room again it goes on.
+    let found = index.leaf(&log.leaf_hash(3_899)).unwrap();
+    assert_eq!(found.candidates, [3_899]);
+    files::set_room(u64::MAX);
+    index.add(&log.indexed(3_900..4_000)).unwrap();
+    assert_eq!((runs(), index.watermark()), (2, 4_000), "merged as soon as there is room");
+}

@@ -27,6 +27,15 @@ pub(super) fn table(dir: &Path, origin: &[u8; 32], table: &Table) -> io::Result<
     writer.finish(origin, &content.samples, content.last_leaf_hash)
 }
 
+/// The length of the run of a table, at most.
+pub(super) fn table_bytes_max(table: &Table) -> u64 {
+    let (indexes, content) = (table.indexes(), table.read());
+    let postings = POSTING_BYTES_MAX.saturating_mul(content.postings.len() as u64);
+    let bloom = BLOOM_BYTES_AN_ENTRY.saturating_mul(indexes.end - indexes.start);
+    let samples = 16 * content.samples.0.len() as u64;
+    postings + bloom + samples + REST_BYTES_MAX
+}
+
 /// Why runs were not merged.
 pub(super) enum Unmerged {
     /// One of them can't be read.
@@ -169,5 +178,9 @@ impl Writer {
     }
 }
 
+/// Packed, with its share of the directory.
+const POSTING_BYTES_MAX: u64 = 22;
+/// What the last block does not use, and the footer.
+const REST_BYTES_MAX: u64 = 4_096 + 256;
 /// How much memory an entry may cost by its run's filter: 5 million entries, 20 MB.
 const BLOOM_BYTES_AN_ENTRY: u64 = 4;

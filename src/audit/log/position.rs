@@ -10,10 +10,10 @@ use crate::{
         History,
         anchor::{self, Anchor, Mismatch},
         archive::{self, Archive},
-        checkpoint::Checkpoint,
+        checkpoint::{self, Checkpoint},
         history::NoProof,
         keys,
-        note::VerifierKey,
+        note::{self, SignerKey, VerifierKey},
         tiles::edge::Edge,
     },
     id::Tenant,
@@ -67,32 +67,25 @@ impl Position {
 }
 
 /// The anchor, once the store is known to be what it last saw, or that one grown; and advanced to the store's own checkpoint.
+/// A new one is left as it is: the record of it is the first that it sees.
 pub(super) async fn anchored(
     mut anchor: Anchor,
     new_anchor: bool,
     origin: &str,
-    store: &Arc<dyn Store>,
+    known: &[VerifierKey],
     position: &Position,
     history: &History,
 ) -> Result<Anchor, OpenError> {
     let Position { head, state, edge, .. } = position;
-    let known = verifiers(&**store).await?;
     let newest = anchor.newest().map(str::to_owned);
-    let seen = match &newest {
-        Some(note) => Some(Checkpoint::open(note, origin, &known).map_err(|error| {
-            Error::Refused(format!(
-                "the anchor's checkpoint can't be believed ({error}); put the log's own anchor back"
-            ))
-        })?),
-        None => None,
-    };
+    let seen = newest.as_deref().map(|note| open_seen(note, origin, known, head.entries)).transpose()?;
     let root_at = async |size| match history.root(edge, size).await {
         Ok(root) => Ok(root),
         Err(NoProof::Store(error)) => Err(OpenError::from(error)),
         Err(NoProof::OutOfRange) => Err(Error::Damaged { what: "the log's tiles".into() }.into()),
     };
     match anchor::check(seen.as_ref(), head.entries, root_at).await {
-        Err(OpenError::Mismatch(Mismatch::Missing { .. })) if new_anchor => {}
+        Err(OpenError::Mismatch(Mismatch::Missing { .. })) if new_anchor => return Ok(anchor),
         checked => checked?,
     }
     // An empty log has nothing to lose.
@@ -102,8 +95,26 @@ pub(super) async fn anchored(
     Ok(anchor)
 }
 
-async fn verifiers(store: &dyn Store) -> Result<Vec<VerifierKey>, Error> {
-    Ok(keys::all(store).await?.iter().filter_map(|key| key.verifier_key.parse().ok()).collect())
+/// The checkpoint of an anchor. A store from before a rotation does not know the key that signed it, and an empty one none at
+/// all: what they lack is entries, and that is what is said.
+fn open_seen(note: &str, origin: &str, known: &[VerifierKey], entries: u64) -> Result<Checkpoint, OpenError> {
+    Checkpoint::open(note, origin, known).map_err(|error| match (error, Checkpoint::claimed_size(note, origin)) {
+        (checkpoint::Error::Note(note::Error::Unsigned), Some(anchor)) if anchor > entries => {
+            Mismatch::Older { anchor, store: entries }.into()
+        }
+        (checkpoint::Error::Note(note::Error::Unsigned), Some(anchor)) => Mismatch::Stranger { anchor }.into(),
+        (error, _) => {
+            let why = format!("the anchor's checkpoint can't be believed ({error}); put the log's own anchor back");
+            Error::Refused(why).into()
+        }
+    })
+}
+
+/// Every key that the log in the store ever had, and the one that is to sign it: an empty store knows none.
+pub(super) async fn verifiers(store: &dyn Store, signer: &SignerKey) -> Result<Vec<VerifierKey>, Error> {
+    let stored = keys::all(store).await?;
+    let known = stored.iter().filter_map(|key| key.verifier_key.parse().ok());
+    Ok(known.chain([signer.verifier().clone()]).collect())
 }
 
 async fn history(store: &Arc<dyn Store>, options: &Options, state: &stored::LogHead) -> Result<History, Error> {
@@ -113,18 +124,39 @@ async fn history(store: &Arc<dyn Store>, options: &Options, state: &stored::LogH
         let nowhere = || Error::Refused("the log has sealed segments: say where its archive lies".to_owned());
         return if sealed_end == 0 { Ok(history) } else { Err(nowhere()) };
     };
-    let mut known = verifiers(&**store).await?;
-    known.push(options.signer.verifier().clone());
+    let known = verifiers(&**store, &options.signer).await?;
     let origin = options.origin.clone();
-    let opening = tokio::task::spawn_blocking(move || {
-        let archive = Archive::open(&dir, &origin, &known, sealed_end)?;
-        archive.check(&known, retained_from)?;
-        Ok(archive)
-    });
-    let opened =
-        opening.await.map_err(|stopped| Error::Storage { doing: "opened the archive", source: stopped.into() })?;
-    let archive = opened.map_err(|error: archive::Error| Error::Refused(error.to_string()))?;
+    let archive = with_archive(move || Archive::open(&dir, &origin, &known, sealed_end)).await?;
     Ok(History::new(store.clone(), Some(Arc::new(archive)), sealed_end, retained_from))
+}
+
+/// Brings the archive in order and looks whether everything is there, now that the store is known to be the one to serve.
+/// `newest`: its anchor has seen no newer one.
+///
+/// # Errors
+/// [`Error::Refused`], [`Error::Storage`].
+pub(super) async fn finish_archive(history: &History, known: Vec<VerifierKey>, newest: bool) -> Result<(), Error> {
+    let Some(archive) = history.archive().map(Arc::clone) else { return Ok(()) };
+    let retained_from = history.bounds().retained_from();
+    with_archive(move || {
+        archive.finish_opening(&known, newest)?;
+        archive.check(&known, retained_from)
+    })
+    .await
+}
+
+async fn with_archive<T: Send + 'static>(
+    job: impl FnOnce() -> Result<T, archive::Error> + Send + 'static,
+) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(job).await;
+    let done = done.map_err(|stopped| Error::Storage { doing: "opened the archive", source: stopped.into() })?;
+    done.map_err(|error| Error::Refused(with_causes(&error)))
+}
+
+/// The whole of what an error says.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn head_state(head: &Head, options: &Options) -> Result<stored::LogHead, Error> {

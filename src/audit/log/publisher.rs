@@ -51,7 +51,7 @@ pub(super) enum Publisher {
 }
 
 impl Publisher {
-    /// With an anchor whose newest checkpoint is the log's.
+    /// With an anchor whose newest checkpoint is the log's, or that has none yet.
     ///
     /// # Errors
     /// There is no thread to be had.

@@ -84,11 +84,13 @@ impl Verifier {
         Ok(())
     }
 
-    /// A new key is the announced one. What came before the trusted key is nothing that this auditor can check.
+    /// A new key is the announced one, and the key that the log begins with is its first. What came before the trusted key is
+    /// nothing that this auditor can check.
     fn key_change(&self, index: u64, change: &LogChange) -> Result<(), Finding> {
         let before = self.keys.all().next().is_some_and(|first| index.saturating_add(1) < first.from);
-        match self.keys.begun_at(index) {
-            Some(reign) if reign.key.to_string() == change.verifier_key => Ok(()),
+        let begins = (index == 0).then(|| self.keys.at(0)).flatten();
+        match self.keys.begun_at(index).map(|reign| &reign.key).or(begins) {
+            Some(key) if key.to_string() == change.verifier_key => Ok(()),
             None if before => Ok(()),
             Some(_) | None => Err(Finding::Unannounced { index }),
         }

@@ -104,6 +104,10 @@ impl Log {
     }
 
     pub(crate) fn grow_to(&mut self, size: u64) {
+        if self.size() == 0 && size > 0 {
+            let verifier_key = verifier_key(self.key).to_string();
+            self.about_log(Operation::RotateLogKey, LogChange { verifier_key, ..Default::default() });
+        }
         let mut next_checkpoint = self.size() + 20;
         while self.size() < size {
             let tenant = ["acme", "acme", "globex", "globex", "_system"][self.numbers.below(5) as usize];

@@ -62,7 +62,9 @@ impl Checkpoint {
         if terminal.details() {
             eprintln!("{} entries", number(checked.size()));
         }
-        if self.verifier_key.is_none() {
+        if self.keys && !terminal.quiet {
+            eprintln!("{NAMED}");
+        } else if self.verifier_key.is_none() && !terminal.quiet {
             eprintln!("{ON_TRUST}");
         }
         Ok(Exit::Ok)
@@ -71,15 +73,18 @@ impl Checkpoint {
 
 /// Opens the checkpoint with the keys that were given, or else with those that came with it.
 fn checked(answer: &GetCheckpointResponse, given: Option<&KnownKeys>) -> Result<checkpoint::Checkpoint, Failure> {
-    let named;
-    let keys = match given {
-        Some(keys) => keys,
-        None => {
-            named = KnownKeys::named(&answer.verifier_keys).map_err(|_| misfit())?;
-            &named
-        }
-    };
-    open(&answer.checkpoint, keys)
+    open(&answer.checkpoint, &keys(answer, given)?)
+}
+
+/// The keys that were given with those that they vouch for, or else those that the server names.
+///
+/// # Errors
+/// [`Failure`] (unavailable) if the server's are none.
+pub(super) fn keys(answer: &GetCheckpointResponse, given: Option<&KnownKeys>) -> Result<KnownKeys, Failure> {
+    given.map_or_else(
+        || KnownKeys::named(&answer.verifier_keys).map_err(|_| misfit()),
+        |keys| Ok(keys.with_announced(&answer.key_announcements)),
+    )
 }
 
 /// Opens a checkpoint with the keys of one of the logs that there are keys of.
@@ -98,6 +103,10 @@ pub(super) fn open(note: &str, keys: &KnownKeys) -> Result<checkpoint::Checkpoin
     Err(Failure::refused(format!("the checkpoint is not to be believed: {why}")).reason("CHECKPOINT_NOT_VERIFIED"))
 }
 
+/// Said of keys that are only shown.
+const NAMED: &str = "note: these are the keys that the server itself names: \
+     trust them only if the first is the one that `privet init` printed";
+
 /// Said whenever nobody but the server vouches for its key.
 pub(super) const ON_TRUST: &str = "note: the verifier key was taken on trust from the server itself; \
      --verifier-key checks with one that came to you another way";
@@ -114,7 +123,7 @@ mod tests {
     #[tokio::test]
     async fn a_checkpoint_is_held_against_the_given_key_or_else_the_servers() {
         let log = fake::Log::of(golden::entries());
-        for given in [None, Some(log.keys())] {
+        for given in [None, Some(log.keys()), Some(log.first_key())] {
             assert_eq!(checked(&answer(&log).await, given.as_ref()).unwrap().size(), log.size());
         }
         for given in [fake::stranger(fake::ORIGIN), fake::stranger("other.example")] {

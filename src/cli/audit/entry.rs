@@ -42,7 +42,8 @@ impl Names {
     }
 }
 
-/// Entries as a table. Columns are as wide on every page, so that only the first needs headings.
+/// Entries as a table. Columns are as wide on every page, so that only the first needs headings. Where no terminal has an end
+/// of the line, an entry is a line.
 pub(super) fn human(entries: &[AuditEntry], names: &mut Names, first: bool, terminal: &Terminal) -> String {
     tabled(entries, names, first, false, terminal)
 }
@@ -56,6 +57,9 @@ fn tabled(entries: &[AuditEntry], names: &mut Names, first: bool, live: bool, te
     let headings = ["ENTRY", "TIME (UTC)", "WHO", "OPERATION", "PURPOSE", "VERDICT", "WHAT"];
     let mut table = table::table(headings, terminal);
     table.set_constraints(CONSTRAINTS);
+    if !terminal.stdout {
+        table.set_width(u16::MAX);
+    }
     for entry in entries {
         let verdict = entry.verdict();
         let stands_out = live && verdict == Verdict::Deny;
@@ -185,7 +189,7 @@ fn plain(name: &str, prefix: &str) -> String {
 
 /// What an entry is about, in a few words.
 pub(super) fn what(entry: &AuditEntry) -> String {
-    let mut parts = targets(&entry.targets);
+    let mut parts = targets(&entry.targets, &operation(entry.operation()));
     parts.extend([&entry.effect, &entry.refusal].into_iter().filter(|text| !text.is_empty()).cloned());
     if entry.parts > 1 {
         parts.push(format!("part {}/{}", entry.part, entry.parts));
@@ -197,9 +201,9 @@ pub(super) fn what(entry: &AuditEntry) -> String {
 }
 
 /// Each target, or with many of them how many fields ended how.
-fn targets(targets: &[AuditTarget]) -> Vec<String> {
+fn targets(targets: &[AuditTarget], operation: &str) -> Vec<String> {
     if targets.len() <= TARGETS_MAX {
-        return targets.iter().map(target).collect();
+        return targets.iter().map(|one| target(one, operation)).collect();
     }
     let mut ends: BTreeMap<i32, u64> = BTreeMap::new();
     for target in targets {
@@ -214,7 +218,7 @@ fn targets(targets: &[AuditTarget]) -> Vec<String> {
     vec![format!("{} ({} classes)", ends.join(", "), objects.len())]
 }
 
-fn target(target: &AuditTarget) -> String {
+fn target(target: &AuditTarget, operation: &str) -> String {
     let object = target.object.strip_prefix("pii/").unwrap_or(&target.object);
     let times = if target.count > 1 { format!("×{} ", number(target.count.into())) } else { String::new() };
     // Where something was done, that says which action it took.
@@ -227,14 +231,16 @@ fn target(target: &AuditTarget) -> String {
         | Outcome::SubjectErased
         | Outcome::UnknownSubject
         | Outcome::InvalidValue
-        | Outcome::OverBudget => &target.action,
+        | Outcome::OverBudget => target.action.as_str(),
     };
+    // So does the operation, if it is called the same.
+    let action = if action == operation { "" } else { action };
     let space = if action.is_empty() { "" } else { " " };
     format!("{object} {times}{action}{space}{}", outcome(target.outcome()))
 }
 
 /// What the table calls operations whose names are too long for it.
-const SHORT: [(Operation, &str); 15] = [
+const SHORT: [(Operation, &str); 19] = [
     (Operation::ComputeIndex, "index"),
     (Operation::ListEntries, "list"),
     (Operation::GetCheckpoint, "checkpoint"),
@@ -242,8 +248,12 @@ const SHORT: [(Operation, &str); 15] = [
     (Operation::GetConsistencyProof, "consistency"),
     (Operation::TailEntries, "tail"),
     (Operation::ExportEntries, "export"),
+    (Operation::CreateTenant, "create"),
+    (Operation::AdoptPolicy, "adopt"),
     (Operation::RotateLogKey, "rotate-key"),
+    (Operation::SealSegment, "seal"),
     (Operation::DeleteEntries, "delete"),
+    (Operation::ListGrantsFor, "grants-for"),
     (Operation::ListPolicyVersions, "policy-versions"),
     (Operation::ProposeChange, "propose"),
     (Operation::GetProposal, "read-proposal"),
@@ -257,10 +267,10 @@ const CONSTRAINTS: [ColumnConstraint; 7] = [
     Absolute(Fixed(9)),
     Absolute(Fixed(16)),
     Absolute(Fixed(17)),
-    Absolute(Fixed(15)),
+    Absolute(Fixed(13)),
     Absolute(Fixed(17)),
     Absolute(Fixed(9)),
-    LowerBoundary(Fixed(17)),
+    LowerBoundary(Fixed(19)),
 ];
 
 #[cfg(test)]
@@ -270,7 +280,7 @@ mod tests {
     const PLAIN: Terminal = Terminal { json: false, quiet: false, stdout: false, stderr: false, colours: false };
 
     /// The number of the last operation.
-    const LAST: i32 = 17;
+    const LAST: i32 = 20;
 
     #[test]
     fn every_operation_is_among_those_tested() {
@@ -321,15 +331,19 @@ mod tests {
                 vec![target("audit", Outcome::Allowed, 1)],
             ),
         ];
-        let text = human(&entries, &mut Names::default(), true, &PLAIN);
+        let on_a_terminal = Terminal { stdout: true, ..PLAIN };
+        let text = human(&entries, &mut Names::default(), true, &on_a_terminal);
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
         assert!(text.starts_with("ENTRY    TIME (UTC)      WHO"), "{text}");
-        let second = human(&entries, &mut Names::default(), false, &PLAIN);
+        let second = human(&entries, &mut Names::default(), false, &on_a_terminal);
         assert_eq!(text.split_once('\n').unwrap().1, second);
         assert!(
-            second.starts_with("7        11-23 19:16:05  support-desk     decrypt        support-ticket   partial"),
+            second.starts_with("7        11-23 19:16:05  support-desk     decrypt      support-ticket   partial"),
             "{second}"
         );
+        // Elsewhere it is for grep.
+        let lines = human(&entries[..1], &mut Names::default(), true, &PLAIN);
+        assert!(lines.ends_with("partial  account/billing_address ×1,000 invalid-ciphertext\n"), "{lines}");
     }
 
     #[test]
@@ -343,7 +357,7 @@ mod tests {
         });
         let text = human(&entries.collect::<Vec<_>>(), &mut Names::default(), true, &PLAIN);
         assert_eq!(i32::try_from(text.lines().count()).unwrap(), LAST + 1, "{text}");
-        assert!(text.contains("create-tenant  subject-request  partial"), "{text}");
+        assert!(text.contains("consistency  subject-request  partial"), "{text}");
     }
 
     #[test]
@@ -362,7 +376,9 @@ mod tests {
         entry.targets[0].action = "decrypt".into();
         assert_eq!(what(&entry), "account/email opened");
         entry.targets[0].outcome = Outcome::Denied.into();
-        assert_eq!(what(&entry), "account/email decrypt denied");
+        assert_eq!(what(&entry), "account/email denied");
+        entry.targets[0].action = "mask".into();
+        assert_eq!(what(&entry), "account/email mask denied");
         entry.targets = ["a", "b", "c"].map(|n| target(n, Outcome::Sealed, 500)).to_vec();
         entry.targets.push(target("d", Outcome::Denied, 2));
         entry.count = 12;

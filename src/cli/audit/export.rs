@@ -121,8 +121,9 @@ impl Export {
         };
         if terminal.details() {
             eprintln!(
-                "{} leaves of the log; verify them with: privet audit verify FILE --verifier-key KEY",
-                number(leaves)
+                "{} leaves of the log; verify them with: privet audit verify {} --verifier-key KEY",
+                number(leaves),
+                self.out.display()
             );
         }
         Ok(Exit::Ok)

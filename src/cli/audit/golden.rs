@@ -1,24 +1,19 @@
 //! Entries for tests, and what the commands make of them in `tests/golden/audit`: whoever changes an output sees it there.
 
-use std::{fs, path::Path};
-
 use prost_types::Timestamp;
 
-use crate::proto::v1::{AuditEntry, AuditTarget, LogChange, Operation, Outcome, Verdict};
+use crate::{
+    cli::golden,
+    proto::v1::{AuditEntry, AuditTarget, LogChange, Operation, Outcome, Verdict},
+};
 
 /// Just after the last of the [`entries`] and of the [`day`].
 pub(super) const NOW_SECS: i64 = 1_795_461_400;
 
-/// Holds a text against its golden file, or writes it there if `PRIVET_GOLDEN` says `write`.
+/// Holds a text against its golden file.
 #[track_caller]
 pub(super) fn check(file: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/audit").join(file);
-    if std::env::var_os("PRIVET_GOLDEN").is_some_and(|golden| golden == "write") {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, text).unwrap();
-    }
-    let golden = fs::read_to_string(&path).unwrap_or_default();
-    assert!(golden == text, "{} is not what it was (PRIVET_GOLDEN=write accepts it):\n{text}", path.display());
+    golden::check(&format!("audit/{file}"), text);
 }
 
 /// A deployment's first minutes: one entry of each kind.

@@ -103,4 +103,4 @@ async fn reindex(config: &Path, terminal: &Terminal) -> Result<u64> {
     Ok(end.saturating_sub(from))
 }
 
-const BAR: &str = "indexing  {bar:30} {human_pos}/{human_len} entries  {per_sec}  {eta} left";
+const BAR: &str = "indexing  {bar:30} {human_pos} of {human_len} entries  {elapsed}, {eta} to go";

@@ -105,6 +105,9 @@ fn class(operation: Operation) -> Class {
         | Operation::GetConsistencyProof
         | Operation::TailEntries
         | Operation::ExportEntries
+        | Operation::Explain
+        | Operation::ListGrantsFor
+        | Operation::WhoCan
         | Operation::GetPolicy
         | Operation::ListPolicyVersions
         | Operation::GetProposal
@@ -245,7 +248,9 @@ fn source(entry: &AuditEntry) -> Value {
 fn api(entry: &AuditEntry) -> Value {
     let service = match entry.operation() {
         Operation::Encrypt | Operation::Decrypt | Operation::ComputeIndex => "privet.v1.EncryptionService",
-        Operation::Check => "privet.v1.AuthorizationService",
+        Operation::Check | Operation::Explain | Operation::ListGrantsFor | Operation::WhoCan => {
+            "privet.v1.AuthorizationService"
+        }
         Operation::ListEntries
         | Operation::GetCheckpoint
         | Operation::GetInclusionProof

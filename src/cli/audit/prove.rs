@@ -20,7 +20,7 @@ use super::{
         terminal::{Terminal, printable_lines},
         verifier::KnownKeys,
     },
-    checkpoint::{ON_TRUST, open},
+    checkpoint::{ON_TRUST, keys, open},
 };
 use crate::{
     audit::{checkpoint::Checkpoint, entry::leaf_hash, merkle::Hash, proof::Proof},
@@ -82,7 +82,7 @@ impl Prove {
             (false, _) if terminal.details() => eprintln!("{}", proved.human()),
             (false, _) => {}
         }
-        if self.verifier_key.is_none() {
+        if self.verifier_key.is_none() && !terminal.quiet {
             eprintln!("{ON_TRUST}");
         }
         Ok(Exit::Ok)
@@ -122,14 +122,8 @@ impl Question {
         let proof =
             hashes(&answer.hashes).and_then(|hashes| Proof::new(answer.index, hashes, answer.checkpoint.clone()).ok());
         let mut proof = proof.filter(|_| asked).ok_or_else(misfit)?;
-        let keys = match given {
-            Some(keys) => keys.clone(),
-            None => {
-                let request = GetCheckpointRequest { tenant: tenant.clone(), request_id: request_id.clone() };
-                let named = clients.audit().get_checkpoint(request).await?.into_inner().verifier_keys;
-                KnownKeys::named(&named).map_err(|_| misfit())?
-            }
-        };
+        let request = GetCheckpointRequest { tenant: tenant.clone(), request_id: request_id.clone() };
+        let keys = keys(&clients.audit().get_checkpoint(request).await?.into_inner(), given)?;
         let checkpoint = open(&answer.checkpoint, &keys)?;
         proof.verify(&leaf_hash, checkpoint.origin(), &keys.of(checkpoint.origin())).map_err(|error| {
             Failure::refused(format!("the proof does not hold: {error}")).reason("PROOF_NOT_VERIFIED")
@@ -221,6 +215,8 @@ mod tests {
             assert_eq!(by_hash.proof.to_string(), text, "by leaf hash, and with the server's own keys");
             assert_eq!(with_entry, !read.extra().is_empty());
         }
+        let by_the_key_before = ask(&log, Entry::Index(5), Some(&log.first_key()), false).await.unwrap();
+        assert_eq!(by_the_key_before.checkpoint.size(), log.size());
         golden::check("prove.txt", &(ask(&log, Entry::Index(5), None, false).await.unwrap().human() + "\n"));
     }
 

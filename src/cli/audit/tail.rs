@@ -1,7 +1,8 @@
 //! `privet audit tail`: entries as they are recorded, until Ctrl-C.
 //!
 //! A connection that breaks is made again, with pauses that grow, and the tail goes on behind the last entry that was shown:
-//! none is missed and none comes twice. It gives up when ten attempts in a row came to nothing. What the server refuses is
+//! none is missed and none comes twice. That a server ends a tail in good order, as it does with every old connection, is not
+//! worth a word. It gives up when ten attempts in a row came to nothing. What the server refuses is
 //! not asked again, nor is a server that never answered.
 
 use std::time::Duration;
@@ -79,6 +80,12 @@ async fn follow(
         let broken = match attempt(clients.take(), &connect, &mut show, &mut progress).await {
             Broken::Now(failure) if heard => failure,
             Broken::Now(failure) | Broken::For(failure) => return Err(failure),
+            Broken::Ended if failed == 0 => {
+                failed = 1;
+                sleep(*pauses.first().unwrap_or(&Duration::ZERO)).await;
+                continue;
+            }
+            Broken::Ended => Failure::unavailable("the server ended the tail"),
         };
         let Some(pause) = pauses.get(failed) else { return Err(broken) };
         failed += 1;
@@ -97,6 +104,8 @@ enum Broken {
     Now(Failure),
     /// Not worth another attempt.
     For(Failure),
+    /// By the server, in good order.
+    Ended,
 }
 
 /// How far a tail has come.
@@ -133,7 +142,7 @@ async fn attempt(
     loop {
         let TailEntriesResponse { entries, next_index, .. } = match timeout(SILENCE_MAX, messages.message()).await {
             Ok(Ok(Some(message))) => message,
-            Ok(Ok(None)) => return Broken::Now(Failure::unavailable("the server ended the tail")),
+            Ok(Ok(None)) => return Broken::Ended,
             Ok(Err(status)) => return worth(status.into()),
             Err(_) => return Broken::Now(Failure::unavailable("the server has said nothing for 3 minutes")),
         };
@@ -230,6 +239,21 @@ mod tests {
                 tail.notes
             );
         }
+    }
+
+    #[tokio::test]
+    async fn a_tail_that_the_server_ends_in_good_order_goes_on_without_a_word() {
+        let log = fake::Log::of(golden::entries());
+        log.set(fake::Tamper::EndAfter(5));
+        let tail = followed(&log, Some(0)).await;
+        assert_eq!(tail.indexes, (0..log.size()).collect::<Vec<_>>());
+        // At the end of the log the fake ends it at once, which is in no order.
+        assert_eq!((tail.notes.len(), tail.failure.exit()), (QUICK.len() - 1, Exit::Unavailable), "{:?}", tail.notes);
+        assert!(
+            tail.notes.iter().all(|note| note.ends_with(&format!("from entry {}", log.size()))),
+            "{:?}",
+            tail.notes
+        );
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 //! Offline it needs an exported file and a verifier key that came another way, and nothing else: no server, no configuration.
 //! What was verified is remembered, so that the next verification finds a log that was forked or cut since.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -12,6 +12,7 @@ use super::super::{
     input::is_stdin,
     options::Connection,
     terminal::Terminal,
+    verifier::KnownKeys,
 };
 use crate::{
     audit::{
@@ -41,14 +42,14 @@ use memory::Memory;
 Exit code 0: verified, 1: something was found, 2: asked wrongly, 3: unavailable
 
 Examples:
-  privet audit verify export.jsonl --verifier-key @log.vkey
-  privet audit verify --tenant acme --verifier-key @log.vkey --identity auditor")]
+  privet audit verify acme.privet --verifier-key @privet.vkeys
+  privet audit verify --tenant acme --verifier-key @privet.vkeys --identity auditor")]
 pub struct Verify {
     /// Exported file (-: standard input); without one the server is asked for what is new
     file: Option<PathBuf>,
-    /// Key of the log; have it from elsewhere than the log itself
-    #[arg(long, value_name = "VKEY|@FILE")]
-    verifier_key: String,
+    /// Log's key or @FILE (its first counts), not from the log's own server
+    #[arg(long, value_name = "VKEY")]
+    verifier_key: KnownKeys,
     /// Whose view [default: the file's]
     #[arg(long, env = "PRIVET_TENANT", hide_env_values = true, value_parser = Tenant::parse_or_system)]
     tenant: Option<Tenant>,
@@ -119,15 +120,9 @@ impl Ask {
     }
 }
 
-/// A verifier key out of an argument or of the file that it names.
-fn verifier_key(text: &str) -> Result<VerifierKey, Failure> {
-    let wrong = |error: &dyn std::fmt::Display| Failure::usage(format!("--verifier-key: {error}"));
-    let read = |file: &str| {
-        let text = std::fs::read(Path::new(file)).map_err(|error| Failure::usage(format!("{file}: {error}")))?;
-        String::from_utf8(text).map_err(|_| wrong(&"the file is no text"))
-    };
-    let text = text.strip_prefix('@').map_or_else(|| Ok(text.to_owned()), read)?;
-    text.trim_ascii().parse().map_err(|error| wrong(&error))
+/// The key that vouches for the others.
+fn verifier_key(keys: &KnownKeys) -> Result<VerifierKey, Failure> {
+    keys.oldest_of_one_log().cloned().map_err(|error| Failure::usage(format!("--verifier-key: {error}")))
 }
 
 /// What has to be set right before anything can be said about the log.

@@ -10,16 +10,11 @@ use std::{
 
 use super::found::Found;
 use crate::{
-    audit::{
-        anchor::{self, Anchor, placed, same_device},
-        note::SignerKey,
-    },
+    audit::anchor::{self, Anchor, placed, same_device},
+    cli::verifier,
     config::{Config, RootKind},
     entropy::SystemEntropy,
-    keyring::{
-        log_key::LogKey,
-        root::{self, FileRoot, RootProvider},
-    },
+    keyring::root::{self, FileRoot, RootProvider},
 };
 
 /// The root key.
@@ -44,12 +39,9 @@ pub(super) fn log_key(config: &Config) -> Found {
     let path = &config.log.key;
     // That it can't be opened is said of the root key.
     let Ok(root) = open_root(config) else { return Found::well(format!("{}, not opened", path.display())) };
-    let verifier_key = || -> anyhow::Result<String> {
-        let seed = LogKey::read(path)?.open(&root)?;
-        Ok(SignerKey::new(&config.log.origin, &seed)?.verifier().to_string())
-    };
-    match verifier_key() {
+    match verifier::first_of(config, &root) {
         Ok(key) => {
+            let key = key.to_string();
             Found { verifier_key: Some(key.clone()), ..Found::well(format!("the log's first verifier key: {key}")) }
         }
         Err(error) => {

@@ -1,22 +1,20 @@
 //! The policy files: sound by themselves, and fitting the tenants and trust domains of the configuration.
 
-use std::{collections::BTreeSet, path::Path};
+use std::collections::BTreeSet;
 
 use super::found::Found;
 use crate::{
     catalogue::Problem,
+    cli::policy::problems::placed,
     config::Config,
     id::{Principal, Tenant},
-    policy::{Grantee, Snapshot, Sources, Tenants},
+    policy::{Grantee, Snapshot, Sources, Tenants, keeps_control},
 };
 
 /// The policy that a first start would put in force.
 pub(super) fn check(config: &Config, now: u64) -> Found {
     let dir = &config.policy.dir;
-    let all = |problems: Vec<Problem>| Found {
-        problems: problems.into_iter().map(|problem| placed(dir, problem)).collect(),
-        ..Found::default()
-    };
+    let all = |problems: Vec<Problem>| Found { problems: texts(placed(dir, problems)), ..Found::default() };
     let sources = match Sources::read(dir) {
         Ok(sources) => sources,
         Err(problems) => return all(problems),
@@ -27,15 +25,14 @@ pub(super) fn check(config: &Config, now: u64) -> Found {
     };
     let hash = hex::encode(snapshot.hash().get(..8).unwrap_or_default());
     let (grants, memberships) = (snapshot.grants().count(), snapshot.memberships().count());
-    let expired = snapshot.expired(now).into_iter().map(|problem| placed(dir, problem));
+    let mut warnings = placed(dir, snapshot.expired(now));
+    warnings.extend(placed(dir, keeps_control(None, &snapshot, now).err().into_iter().collect()));
     let well = Found::well(format!("{grants} grants and {memberships} memberships; assertions hold; hash {hash}…"));
-    Found { warnings: expired.chain(misfits(config, &snapshot)).collect(), ..well }
+    Found { warnings: texts(warnings).into_iter().chain(misfits(config, &snapshot)).collect(), ..well }
 }
 
-/// The problem with its file as it lies on this disk.
-fn placed(dir: &Path, problem: Problem) -> String {
-    let name = Path::new(&problem.file).file_name().unwrap_or_default();
-    Problem { file: dir.join(name).display().to_string(), ..problem }.to_string()
+fn texts(problems: Vec<Problem>) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
 }
 
 /// Lines that can never answer anything here: of a tenant that is not configured, or for a caller who may not name it.

@@ -1,7 +1,7 @@
 //! What is in the directory of `privet dev`.
 //!
 //! ```text
-//! made-by-privet-dev  privet.toml  ca.pem  ca-key.pem  cert.pem  key.pem  log-key  address
+//! made-by-privet-dev  privet.toml  ca.pem  ca-key.pem  cert.pem  key.pem  log-key  log.vkey  address
 //! policies/  root/  store/  anchor/  identities/<name>/{cert,key}.pem
 //! ```
 //!
@@ -23,6 +23,7 @@ use super::{
     pki::{Authority, LEAF_LIFE, Pair, RENEWED_BEFORE},
 };
 use crate::{
+    audit::note::VerifierKey,
     cli::files::{POLICIES, make_dir, replace},
     entropy::Entropy,
     keyring::{
@@ -74,6 +75,11 @@ impl Layout {
     /// Tells clients where the server listens.
     pub(super) fn write_address(&self, address: std::net::SocketAddr) -> Result<()> {
         replace(&self.dir.join("address"), format!("{address}\n").as_bytes())
+    }
+
+    /// Tells auditors the log's first key.
+    pub(super) fn write_verifier_key(&self, key: &VerifierKey) -> Result<()> {
+        replace(&self.dir.join("log.vkey"), format!("{key}\n").as_bytes())
     }
 
     /// The policy files that are not as shipped.

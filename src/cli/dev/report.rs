@@ -141,6 +141,9 @@ impl Report<'_> {
         let who = identity("support-desk");
         lines.add(format_args!("       --subject cust-42 --purpose support-ticket --identity {who}"));
         lines.add(format_args!("   {program} audit list --identity {} --limit 5", identity("auditor")));
+        let key = shell_word(&format!("@{}", self.dir.join("log.vkey").display()));
+        lines.add(format_args!("   {program} audit verify --verifier-key {key} \\"));
+        lines.add(format_args!("       --identity {}", identity("auditor")));
         if Path::new(PYTHON_CLIENT).exists() {
             let dir = shell_word(&self.dir.display().to_string());
             lines.add(format_args!("   python3 {PYTHON_CLIENT} {dir}   # the same from Python; needs grpcio-tools"));
@@ -243,6 +246,7 @@ mod tests {
             (Done::Denied, "a tax id to support-desk (wrong role), to billing for signup (wrong purpose)"),
             (Done::Refused, "one customer's e-mail address presented as another's: INVALID_CIPHERTEXT"),
             (Done::Recorded, "1,234 entries: 1,232 allowed, 2 denied; all 1,232 receipts found in the log"),
+            (Done::Proved, "the signed root recomputed from all 1,240 entries; all 1,232 receipts lead to it"),
         ];
         let masked =
             |(class, value, mask): (&'static str, &str, &str)| Masked { class, value: value.into(), mask: mask.into() };
@@ -315,7 +319,7 @@ mod tests {
     fn quiet_is_a_line_for_each_step() {
         let outcome = outcome(true);
         let steps = report(&outcome, ".privet-dev", &[]).steps(PLAIN);
-        assert_eq!((steps.lines().count(), steps.matches('✓').count()), (6, 6), "{steps}");
+        assert_eq!((steps.lines().count(), steps.matches('✓').count()), (7, 7), "{steps}");
     }
 
     #[test]
@@ -342,7 +346,7 @@ mod tests {
     fn machines_get_all_of_it() {
         let outcome = outcome(true);
         let json = report(&outcome, ".privet-dev", &[]).json();
-        assert_eq!((json["held"].as_bool(), json["steps"].as_array().unwrap().len()), (Some(true), 6));
+        assert_eq!((json["held"].as_bool(), json["steps"].as_array().unwrap().len()), (Some(true), 7));
         assert_eq!(json["steps"][0]["done"], "sealed");
         assert_eq!(json["address"], "127.0.0.1:7443");
     }

@@ -1,4 +1,4 @@
-//! The main job on real input, over real mTLS: seal, open, mask, be refused, read the log. Each step holds or it doesn't.
+//! The main job on real input, over real mTLS: seal, open, mask, be refused, read the log, prove it. Each step holds or it doesn't.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,8 +13,10 @@ use serde::Serialize;
 use super::{
     bulk::{self, Served, TENANT},
     customers::{self, Field},
+    proof,
 };
 use crate::{
+    audit::note::VerifierKey,
     cli::{
         client::{Clients, PERMISSION_DENIED, Target, connect},
         table::number,
@@ -55,6 +57,7 @@ pub(super) enum Done {
     Denied,
     Refused,
     Recorded,
+    Proved,
 }
 
 /// A value in clear and as a mask. The value is invented.
@@ -86,6 +89,7 @@ impl Done {
             Self::Denied => "denied",
             Self::Refused => "refused",
             Self::Recorded => "recorded",
+            Self::Proved => "proved",
         }
     }
 }
@@ -97,8 +101,8 @@ impl Outcome {
     }
 }
 
-/// Runs the scenario against the server of a development directory.
-pub(super) async fn run(dir: &Path) -> Result<Outcome> {
+/// Runs the scenario against the server of a development directory, whose log has this first key.
+pub(super) async fn run(dir: &Path, key: &VerifierKey) -> Result<Outcome> {
     let (fields, customers) = customers::read()?;
     let values = fields.len();
     let mut story = Story {
@@ -107,16 +111,18 @@ pub(super) async fn run(dir: &Path) -> Result<Outcome> {
         receipts: Vec::new(),
         refusals: HashMap::new(),
         people: People::connect(dir).await?,
+        key: key.clone(),
         outcome: Outcome { customers, values, steps: Vec::new(), masks: Vec::new(), log: Vec::new() },
     };
     let clock = SystemClock::start();
-    let steps: [(Done, Act); 6] = [
+    let steps: [(Done, Act); 7] = [
         (Done::Sealed, |story| Box::pin(story.seal())),
         (Done::Opened, |story| Box::pin(story.open())),
         (Done::Masked, |story| Box::pin(story.mask())),
         (Done::Denied, |story| Box::pin(story.deny())),
         (Done::Refused, |story| Box::pin(story.swap())),
         (Done::Recorded, |story| Box::pin(story.log())),
+        (Done::Proved, |story| Box::pin(story.prove())),
     ];
     for (done, act) in steps {
         let began = clock.monotonic();
@@ -164,6 +170,7 @@ struct Story {
     /// Requests that were denied as a whole, by their ids, and who made them. A refusal carries no receipt.
     refusals: HashMap<&'static str, &'static str>,
     people: People,
+    key: VerifierKey,
     outcome: Outcome,
 }
 
@@ -294,6 +301,13 @@ impl Story {
             count(entries.len()),
             count(self.receipts.len())
         ))
+    }
+
+    /// The log's key has signed the tree of all its entries, and every receipt is of this tree.
+    async fn prove(&mut self) -> Result<String> {
+        let entries = proof::prove(&self.people.auditor, &self.key, &self.receipts).await?;
+        let (entries, receipts) = (number(entries), count(self.receipts.len()));
+        Ok(format!("the signed root recomputed from all {entries} entries; all {receipts} receipts lead to it"))
     }
 
     /// The entries from `first` on, newest first, as the auditor reads them.

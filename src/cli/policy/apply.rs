@@ -17,7 +17,7 @@ use super::{
         terminal::Terminal,
     },
     Acting,
-    diff::between,
+    compare::between,
     directory, plan,
     proposals::shown,
     simulate::simulated,

@@ -1,87 +1,145 @@
-//! `privet policy diff`: how two versions of the server differ.
+//! `privet policy diff`: how the policies of two directories differ, and whether the second needs an approval.
+
+use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{
-    super::{
+use super::problems::{read, show};
+use crate::{
+    cli::{
         answer::{put, put_json},
-        client::{Clients, PERMISSION_DENIED},
         failure::{Exit, Failure},
-        terminal::Terminal,
+        terminal::{Terminal, printable_lines},
     },
-    Acting,
-    lines::differences,
-    plan,
-    show::{Read, all},
+    id::Principal,
+    policy::{Changed, Differences, Direction, Document, FieldChange, FileChange, Grant, Impact, Membership},
 };
-use crate::proto::v1::{GetPolicyRequest, PolicyDifference, PolicyDocument};
 
-/// Show how two versions of the policy differ; exits 1 if they do
-#[derive(Args)]
-#[command(after_help = "\
-Examples:
-  privet policy diff 3 4
-  privet policy diff 4        # from version 4 to the one in force")]
+/// Show how two policies differ, whether that narrows or widens, and why
+#[derive(Args, Debug)]
 pub struct Diff {
-    /// The older version
-    from: u64,
-    /// The newer version [default: the one in force]
-    #[arg(default_value_t = 0, hide_default_value = true)]
-    to: u64,
-    #[command(flatten)]
-    acting: Acting,
+    /// Directory of the policy as it is
+    #[arg(value_name = "DIR_A")]
+    before: PathBuf,
+    /// Directory of the policy as it would be
+    #[arg(value_name = "DIR_B")]
+    after: PathBuf,
 }
 
 impl Diff {
-    pub(super) async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
-        let Acting { tenant, request_id, connection } = self.acting;
-        let request =
-            GetPolicyRequest { tenant: tenant.to_string(), request_id: request_id.to_string(), ..Default::default() };
-        let clients = connection.open().await?;
-        let Between { from, to, differences } = between(&clients, request, self.from, self.to).await?;
+    /// Refused if one of the two is not sound.
+    pub(super) fn run(&self, terminal: &Terminal) -> Result<Exit, Failure> {
+        let (before, after) = match (read(&self.before), read(&self.after)) {
+            (Ok(before), Ok(after)) => (before, after),
+            (before, after) => {
+                let problems: Vec<_> = [before.err(), after.err()].into_iter().flatten().flatten().collect();
+                return show(&problems, terminal);
+            }
+        };
+        let (diff, impact) = compare(&before, &after);
         if terminal.json {
-            let differences: Vec<_> = differences.iter().map(plan::difference_json).collect();
-            put_json(&json!({ "from": from, "to": to, "differences": differences }))?;
+            put_json(&value(&diff, &impact))?;
         } else {
-            put(plan::differences(&differences, terminal).as_bytes())?;
+            put(text(&diff, &impact).as_bytes())?;
         }
-        Ok(if differences.is_empty() { Exit::Ok } else { Exit::Refused })
+        Ok(Exit::Ok)
     }
 }
 
-/// How two versions differ.
-pub(super) struct Between {
-    pub(super) from: u64,
-    pub(super) to: u64,
-    pub(super) differences: Vec<PolicyDifference>,
+pub(super) fn compare(before: &Document, after: &Document) -> (crate::policy::Diff, Impact) {
+    let diff = crate::policy::Diff::between(before, after);
+    let impact = Impact::of(before, after, &diff);
+    (diff, impact)
 }
 
-/// How two versions differ, as far as the caller may read them; 0 is the one in force.
-///
-/// # Errors
-/// [`Failure`] if the server has no answer.
-pub(super) async fn between(
-    clients: &Clients,
-    request: GetPolicyRequest,
-    from: u64,
-    to: u64,
-) -> Result<Between, Failure> {
-    let of = |version| GetPolicyRequest { version, ..request.clone() };
-    let before = all(clients, of(from)).await?;
-    let after = all(clients, of(to)).await?;
-    let (from, to) = (before.version.version, after.version.version);
-    let old = document(clients, of(from)).await?;
-    let new = if old.is_some() { document(clients, of(to)).await? } else { None };
-    let (Read { lines: before, .. }, Read { lines: after, .. }) = (before, after);
-    Ok(Between { from, to, differences: differences((before, old.as_ref()), (after, new.as_ref())) })
-}
-
-/// A version's files, for those who may read all of it.
-async fn document(clients: &Clients, request: GetPolicyRequest) -> Result<Option<PolicyDocument>, Failure> {
-    match clients.policy().get_policy(GetPolicyRequest { document: true, ..request }).await {
-        Ok(answer) => Ok(answer.into_inner().document),
-        Err(status) if status.code() == PERMISSION_DENIED => Ok(None),
-        Err(status) => Err(status.into()),
+pub(super) fn text(diff: &crate::policy::Diff, impact: &Impact) -> String {
+    if diff.is_empty() {
+        return "no difference\n".to_owned();
     }
+    let mut text = format!("{diff}\n");
+    match &impact.direction {
+        Direction::Narrows => text.push_str("narrows: takes effect when it is proposed\n"),
+        Direction::Widens { why } => {
+            text.push_str("widens: another person must approve it\n");
+            why.iter().for_each(|widening| text.push_str(&format!("  {}\n", widening.because)));
+            if !impact.beneficiaries.is_empty() {
+                text.push_str("can do more, so can't approve it\n");
+                impact.beneficiaries.iter().for_each(|principal| text.push_str(&format!("  {principal}\n")));
+            }
+        }
+    }
+    let tenants: Vec<&str> = impact.tenants.iter().map(|tenant| tenant.as_str()).collect();
+    text.push_str(&format!("touches {}\n", tenants.join(", ")));
+    printable_lines(&text)
+}
+
+pub(super) fn value(diff: &crate::policy::Diff, impact: &Impact) -> Value {
+    let why = match &impact.direction {
+        Direction::Narrows => Vec::new(),
+        Direction::Widens { why } => why
+            .iter()
+            .map(|widening| json!({ "because": widening.because, "tenants": names(widening.tenants.iter()) }))
+            .collect(),
+    };
+    json!({
+        "grants": differences(&diff.grants, grant),
+        "memberships": differences(&diff.memberships, membership),
+        "files": diff.files.iter().map(file).collect::<Vec<_>>(),
+        "widens": impact.widens(),
+        "why": why,
+        "beneficiaries": impact.beneficiaries.iter().map(Principal::as_str).collect::<Vec<_>>(),
+        "tenants": names(impact.tenants.iter()),
+    })
+}
+
+fn names<'a>(tenants: impl Iterator<Item = &'a crate::id::Tenant>) -> Vec<&'a str> {
+    tenants.map(|tenant| tenant.as_str()).collect()
+}
+
+fn differences<T>(differences: &Differences<T>, rule: fn(&T) -> Value) -> Value {
+    let all = |rules: &[std::sync::Arc<T>]| rules.iter().map(|it| rule(it)).collect::<Vec<_>>();
+    let changed = |changed: &Changed<T>| {
+        let field = |FieldChange { field, .. }: &FieldChange| *field;
+        json!({
+            "before": rule(&changed.before),
+            "after": rule(&changed.after),
+            "fields": changed.fields.iter().map(field).collect::<Vec<_>>(),
+        })
+    };
+    json!({
+        "added": all(&differences.added),
+        "removed": all(&differences.removed),
+        "changed": differences.changed.iter().map(changed).collect::<Vec<_>>(),
+    })
+}
+
+fn grant(grant: &Grant) -> Value {
+    json!({
+        "id": grant.id.as_str(),
+        "grantee": grant.grantee.as_str(),
+        "tenant": grant.tenants.as_str(),
+        "object": grant.pattern.to_string(),
+        "action": grant.action.as_str(),
+        "purpose": grant.purposes.as_str(),
+        "not_before": Some(grant.window.not_before).filter(|secs| *secs > 0),
+        "expires": grant.window.expires,
+        "effect": grant.effect.as_str(),
+        "reason": grant.reason,
+    })
+}
+
+fn membership(membership: &Membership) -> Value {
+    json!({
+        "id": membership.id.as_str(),
+        "member": membership.member.as_str(),
+        "role": membership.role.as_str(),
+        "tenant": membership.tenant.as_str(),
+        "expires": membership.expires,
+        "reason": membership.reason,
+    })
+}
+
+fn file(change: &FileChange) -> Value {
+    json!({ "file": change.file, "added": change.added, "removed": change.removed, "lines": change.lines })
 }

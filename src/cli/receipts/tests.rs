@@ -35,6 +35,15 @@ async fn a_receipt_of_any_time_is_proved_against_the_log_of_now() {
 }
 
 #[tokio::test]
+async fn whoever_was_given_the_key_before_needs_no_other() {
+    let log = log();
+    let proved = prove(&log.clients().await, &acme(), &log.first_key(), &log.receipt(5, 9)).await;
+    assert_eq!(proved, Ok(SIZE));
+    let forked = prove(&log.clients().await, &acme(), &log.first_key(), &log.forked_receipt(5, 9)).await;
+    assert_eq!(forked, Err(Unproved::Inconsistent(9, SIZE)));
+}
+
+#[tokio::test]
 async fn each_lie_is_found_by_the_check_that_is_for_it() {
     let log = log();
     let receipt = log.receipt(5, 9);

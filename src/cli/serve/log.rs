@@ -29,8 +29,8 @@ pub(in crate::cli) struct Opened {
     pub(in crate::cli) key: Signing,
 }
 
-/// Opens the store of a deployment and its log, and begins it if it has not begun. `new_anchor` takes an anchor that has seen nothing for a
-/// log that has entries, on record.
+/// Opens the store of a deployment and its log, and begins it if it has not begun. `new_anchor` takes an anchor that has seen nothing for
+/// a log that there was before, on record.
 pub(in crate::cli) async fn open(machine: &Machine, config: &Config, new_anchor: bool) -> Result<Opened> {
     if machine.clock.wall_secs() < CLOCK_SECS_MIN {
         bail!("the machine's clock is years behind: set it right, since what expires goes by it");
@@ -39,15 +39,16 @@ pub(in crate::cli) async fn open(machine: &Machine, config: &Config, new_anchor:
         RootKind::File => Arc::new(FileRoot::open(&config.root.dir, machine.entropy.clone())?),
     };
     let store_dir = config.store.dir.clone();
-    let store = tokio::task::spawn_blocking(move || SledStore::open(&store_dir)).await??;
-    let store: Arc<dyn Store> = Arc::new(store);
     let origin = config.log.origin.clone();
-    let begun = store.head()?.entries > 0;
+    // An empty store may be a wiped one. Only what this start makes is known to have had no anchor; so the anchor is made first.
+    let is_first = !SledStore::is_there(&store_dir)?;
     let anchor = match anchor::placed(config)? {
-        Some(dir) => Some(open_anchor(dir, &origin, !begun || new_anchor)?),
+        Some(dir) => Some(open_anchor(dir, &origin, is_first || new_anchor)?),
         None => None,
     };
-    let taken_new = new_anchor && begun && anchor.as_ref().is_some_and(|anchor| anchor.newest().is_none());
+    let taken_new = new_anchor && !is_first && anchor.as_ref().is_some_and(|anchor| anchor.newest().is_none());
+    let store = tokio::task::spawn_blocking(move || SledStore::open(&store_dir)).await??;
+    let store: Arc<dyn Store> = Arc::new(store);
     let key = operations::log_key::newest(&*store, &*root, &origin, &config.log.key).await?;
     let options = log::Options {
         origin: origin.clone(),
@@ -60,10 +61,11 @@ pub(in crate::cli) async fn open(machine: &Machine, config: &Config, new_anchor:
     };
     let (log, ending) = Log::open(store.clone(), machine.clock.clone(), machine.entropy.clone(), options).await?;
     operations::log_key::begin(&log, &key).await?;
+    // Before anything else: with this record the anchor begins.
     if taken_new {
         operations::start::new_anchor(&log).await?;
     }
-    let index = open_index(&config.store.dir.join(INDEX), &origin, &log).await?;
+    let index = operations::indexing::open(&config.store.dir.join(INDEX), &log).await.context("the log's index")?;
     Ok(Opened { root, store, log, ending, index, key })
 }
 
@@ -72,20 +74,6 @@ fn open_anchor(dir: &Path, origin: &str, may_make: bool) -> Result<Anchor, ancho
         Err(anchor::Error::Absent { .. }) if may_make => Anchor::create(dir, origin),
         opened => opened,
     }
-}
-
-/// The index, without what it has of another past of the log.
-async fn open_index(dir: &Path, origin: &str, log: &Log) -> Result<Index> {
-    let indexes = log.history().bounds().retained_from()..log.read_point().0;
-    let index = Index::open(dir, origin, indexes.clone()).context("the log's index")?;
-    for (last, leaf_hash) in index.ends() {
-        let leaf = if indexes.contains(&last) { log.history().leaf(last).await? } else { None };
-        if leaf.is_none_or(|leaf| leaf.hash != leaf_hash) {
-            index.forget_from(last).context("the log's index")?;
-            break;
-        }
-    }
-    Ok(index)
 }
 
 /// Where sealed segments lie, in the store's directory.

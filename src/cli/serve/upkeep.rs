@@ -1,7 +1,8 @@
 //! What a server does beside answering: records counts, wipes keys, indexes the log, seals and deletes its old entries.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -29,13 +30,23 @@ impl Upkeep {
     /// Starts them.
     pub(super) fn start(service: &Arc<Service>, rules: Rules) -> Self {
         let (rest, resting) = watch::channel(false);
-        let segments = Segments::new(service.log.clone(), service.store.clone(), rules);
-        let mut others = vec![
-            tokio::spawn(sweep_each_half_minute(service.clone())),
-            tokio::spawn(indexing::follow(service.log.clone(), Arc::clone(&service.index))),
-        ];
-        others.extend(segments.map(|segments| tokio::spawn(tend_each_ten_seconds(segments, Arc::clone(service)))));
-        Self { tallying: tokio::spawn(flush_each_second(service.clone(), resting)), others, rest }
+        let segments = Segments::new(service.log.clone(), service.store.clone(), rules).map(Arc::new);
+        let held = service.clone();
+        let sweeping = kept_up("wiping of keys", move || sweep_each_half_minute(held.clone()));
+        let held = service.clone();
+        let indexing = kept_up("indexing", move || {
+            indexing::follow(held.log.clone(), held.store.clone(), Arc::clone(&held.index))
+        });
+        let mut others = vec![tokio::spawn(sweeping), tokio::spawn(indexing)];
+        others.extend(segments.map(|segments| {
+            let held = service.clone();
+            tokio::spawn(kept_up("sealing and deletion", move || {
+                tend_each_ten_seconds(Arc::clone(&segments), held.clone())
+            }))
+        }));
+        let held = service.clone();
+        let tallying = kept_up("recording of counts", move || flush_each_second(held.clone(), resting.clone()));
+        Self { tallying: tokio::spawn(tallying), others, rest }
     }
 
     /// Ends them. What was counted is recorded first.
@@ -46,6 +57,14 @@ impl Upkeep {
         let _ = timeout(WRITER_END_MAX, self.tallying).await;
         // An aborted task holds the log until it has ended.
         let _ = timeout(WRITER_END_MAX, futures_util::future::join_all(self.others)).await;
+    }
+}
+
+/// Runs a task, and begins it again whenever it panics: what a server does beside answering must not end without a word.
+async fn kept_up<F: Future<Output = ()>>(what: &'static str, task: impl Fn() -> F) {
+    while AssertUnwindSafe(task()).catch_unwind().await.is_err() {
+        tracing::error!("the {what} has panicked; it begins again");
+        tokio::time::sleep(RETRY_PAUSE).await;
     }
 }
 
@@ -73,22 +92,22 @@ async fn sweep_each_half_minute(service: Arc<Service>) {
 }
 
 /// Seals and deletes what is due.
-async fn tend_each_ten_seconds(segments: Segments, service: Arc<Service>) {
+async fn tend_each_ten_seconds(segments: Arc<Segments>, service: Arc<Service>) {
     let mut ticks = interval(Duration::from_secs(10));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut resumed = false;
     while !service.log.has_failed() {
         ticks.tick().await;
-        let tended = if resumed { segments.tend().await } else { segments.resume().await };
-        match tended {
-            Ok(()) => resumed = true,
-            Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "old entries can't be sealed or deleted; it is tried again"
-                );
-                tokio::time::sleep(RETRY_PAUSE).await;
+        let steps = ["sealed", "removed from the store", "found due for deletion", "deleted"];
+        let mut failed = false;
+        for (step, tended) in steps.into_iter().zip(segments.tend_each().await) {
+            if let Err(error) = tended {
+                failed = true;
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "old entries can't be {step}; it is tried again");
             }
+        }
+        if failed {
+            tokio::time::sleep(RETRY_PAUSE).await;
         }
         let from = service.log.history().bounds().retained_from();
         if let Err(error) = service.index.forget_before(from) {
@@ -98,3 +117,26 @@ async fn tend_each_ten_seconds(segments: Segments, service: Arc<Service>) {
 }
 
 const RETRY_PAUSE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_panics_begins_again_after_a_pause_until_it_ends() {
+        let (begun, start) = (Arc::new(AtomicU32::new(0)), tokio::time::Instant::now());
+        let counted = Arc::clone(&begun);
+        let task = tokio::spawn(kept_up("test", move || {
+            let nth = counted.fetch_add(1, Ordering::SeqCst);
+            async move {
+                tokio::task::yield_now().await;
+                assert!(nth == 2, "as ordered");
+            }
+        }));
+        task.await.unwrap();
+        assert_eq!(begun.load(Ordering::SeqCst), 3);
+        assert_eq!(start.elapsed().as_secs(), 2 * RETRY_PAUSE.as_secs());
+    }
+}

@@ -178,10 +178,14 @@ fn control_plane_grants_fit_their_object_purpose_and_tenant() {
 }
 
 #[test]
-fn an_oversized_policy_and_one_of_too_many_lines_are_refused() {
-    let long = "#\n".repeat(100_001);
-    assert_eq!(problems(&sources(&long)), ["policies/policy.csv: has more than 100000 lines"]);
+fn an_oversized_policy_and_one_of_too_many_lines_or_rules_are_refused() {
+    let long = "#\n".repeat(300_001);
+    assert_eq!(problems(&sources(&long)), ["policies/policy.csv: has more than 300000 lines"]);
     build(&long[2..]);
+    let many: String =
+        (0..=100_000).map(|n| format!("#: id=x{n} reason=\"r\"\ng, user:idp/{n}, role:signup, acme\n")).collect();
+    let found = problems(&sources(&[GOOD, &many].concat()));
+    assert_eq!(found, ["policies/policy.csv: has more than 100000 rules"]);
     let wide = " ".repeat(POLICY_BYTES_MAX + 1);
     assert_eq!(problems(&sources(&wide)), [format!("policies/policy.csv: is longer than {POLICY_BYTES_MAX} bytes")]);
 }

@@ -5,6 +5,7 @@
 //! format            "privet store 1": written once everything else is there and durable
 //! format.creating   instead of it, until then: nothing has been acknowledged yet, and creation starts over
 //! tip               how many entries were durable at least
+//! recovering        what a recovery under way may need again
 //! reserve           room kept back for a full disk; holds nothing
 //! db conf snap.* blobs/   sled's own
 //! ```
@@ -21,7 +22,9 @@ use std::{
     thread,
 };
 
-use super::{LOCK_PAUSE, LOCK_TRIES, reserve::RESERVE, storage, tip::TIP};
+use rustix::fs::{Advice, fadvise};
+
+use super::{LOCK_PAUSE, LOCK_TRIES, recovery::RECOVERING, reserve::RESERVE, storage, tip::TIP};
 use crate::store::Error;
 
 /// What a directory holds.
@@ -88,6 +91,19 @@ impl Directory {
         opened.map_err(|e| storage("opened the database file", e))
     }
 
+    /// The same, if there is one yet.
+    pub(super) fn database_if_there(&self) -> io::Result<Option<File>> {
+        match OpenOptions::new().read(true).write(true).open(self.path.join(DATABASE)) {
+            Err(none) if none.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some),
+        }
+    }
+
+    /// Makes every name in the directory durable.
+    pub(super) fn sync_names(&self) -> io::Result<()> {
+        sync_directory(&self.path)
+    }
+
     /// Makes every file and every name in the directory durable.
     pub(super) fn sync(&self) -> Result<(), Error> {
         let sync_all = || -> io::Result<()> {
@@ -102,6 +118,20 @@ impl Directory {
             sync_directory(&self.path)
         };
         sync_all().map_err(|e| storage("synced the data directory", e))
+    }
+
+    /// Makes the kernel forget what it holds of sled's file, so that what is read next comes from the disk.
+    ///
+    /// After a failed sync it may go on giving out pages that it calls clean and that never reached the disk. A start that
+    /// believes them would go on from a state that the next power cut takes away.
+    pub(super) fn forget_cached(&self) -> Result<(), Error> {
+        let forget = || -> io::Result<()> {
+            let Some(file) = self.database_if_there()? else { return Ok(()) };
+            // Only clean pages are forgotten.
+            file.sync_all()?;
+            Ok(fadvise(&file, 0, None, Advice::DontNeed)?)
+        };
+        forget().map_err(|e| storage("looked past the cache of the database file", e))
     }
 
     /// Says that the store is complete. Everything else is durable already.
@@ -183,6 +213,11 @@ impl Directory {
     }
 }
 
+/// Whether a store was completed here once.
+pub(super) fn is_marked(path: &Path) -> Result<bool, Error> {
+    path.join(FORMAT).try_exists().map_err(|e| storage("looked for a data directory", e))
+}
+
 fn create_if_missing(path: &Path) -> Result<(), Error> {
     match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
         Ok(()) => Ok(()),
@@ -240,7 +275,7 @@ fn is_snapshot(name: &OsStr) -> bool {
 
 fn not_ours(path: &Path) -> Error {
     Error::Refused(format!(
-        "{} holds files that are not a privet store: name an empty directory, or one that does not exist yet",
+        "{} holds files that are not a privet store: name an empty directory, or one that does not exist yet; if it is a store, put back its file {FORMAT}",
         path.display()
     ))
 }
@@ -263,7 +298,7 @@ const FORMAT_NAME: &str = "privet store ";
 const FORMAT_TEXT: &str = "privet store 1\n";
 const DATABASE: &str = "db";
 /// What a creation that was cut short leaves, beside snapshots and an empty `blobs`.
-const LEFTOVERS: [&str; 5] = [CREATING, DATABASE, TIP, RESERVE, "conf"];
+const LEFTOVERS: [&str; 6] = [CREATING, DATABASE, TIP, RECOVERING, RESERVE, "conf"];
 const BLOBS: &str = "blobs";
 const SNAPSHOT_PREFIX: &str = "snap.";
 const UNFINISHED_SUFFIX: &str = ".generating";

@@ -62,7 +62,7 @@ async fn clients_that_cancel_at_random_leave_no_effect_without_its_record_and_no
     drop(client);
 
     assert_eq!(server.stop().await, Ended::Shutdown);
-    let left = Left::read(&server.dir.path().join("store")).await.unwrap();
+    let left = Left::read(server.dir.path(), &server.dir.path().join("store")).await.unwrap();
     let aliases = left.sealed_aliases();
     assert_eq!(aliases.len(), left.subjects, "every key has its entry, and every entry its key");
     assert!(left.subjects > 300, "{} subjects", left.subjects);

@@ -46,6 +46,25 @@ fn rows() -> Vec<Row> {
         items: vec![v1::CheckItem { object: EMAIL.into(), action: "decrypt".into() }],
         ..Default::default()
     };
+    let explain_another = v1::ExplainRequest {
+        tenant: "acme".into(),
+        principal: "spiffe://acme.example/tester".into(),
+        purpose: "signup".into(),
+        items: vec![v1::CheckItem { object: EMAIL.into(), action: "decrypt".into() }],
+        ..Default::default()
+    };
+    let grants_of_another = v1::ListGrantsForRequest {
+        tenant: "acme".into(),
+        principal: "spiffe://acme.example/tester".into(),
+        ..Default::default()
+    };
+    let who_can = v1::WhoCanRequest {
+        tenant: "acme".into(),
+        object: EMAIL.into(),
+        action: "decrypt".into(),
+        purpose: "signup".into(),
+        ..Default::default()
+    };
     let entries = v1::ListEntriesRequest { tenant: "acme".into(), ..Default::default() };
     let export = v1::ExportEntriesRequest { tenant: "acme".into(), ..Default::default() };
     let tail = v1::TailEntriesRequest { tenant: "acme".into(), ..Default::default() };
@@ -71,6 +90,9 @@ fn rows() -> Vec<Row> {
         unary("privet.v1.EncryptionService/Decrypt", Operation::Decrypt, bytes_of(&to_decrypt)),
         unary("privet.v1.EncryptionService/ComputeIndex", Operation::ComputeIndex, bytes_of(&to_index)),
         unary("privet.v1.AuthorizationService/Check", Operation::Check, bytes_of(&about_another)),
+        unary("privet.v1.AuthorizationService/Explain", Operation::Explain, bytes_of(&explain_another)),
+        unary("privet.v1.AuthorizationService/ListGrantsFor", Operation::ListGrantsFor, bytes_of(&grants_of_another)),
+        unary("privet.v1.AuthorizationService/WhoCan", Operation::WhoCan, bytes_of(&who_can)),
         unary("privet.v1.AuditService/ListEntries", Operation::ListEntries, bytes_of(&entries)),
         unary("privet.v1.AuditService/ExportEntries", Operation::ExportEntries, bytes_of(&export)),
         unary("privet.v1.AuditService/TailEntries", Operation::TailEntries, bytes_of(&tail)),

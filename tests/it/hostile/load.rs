@@ -7,6 +7,7 @@ use privet::proto::v1;
 use tokio::task::JoinSet;
 use tonic::{Code, Status};
 
+use super::whole::Receipt;
 use crate::support::deployment::{Client, ciphertext, decrypt, encrypt, opened, to_decrypt, to_encrypt};
 
 pub const EMAIL: &str = "pii/account/email";
@@ -20,8 +21,7 @@ pub struct Acknowledged {
     pub class: &'static str,
     pub value: String,
     pub ciphertext: Bytes,
-    pub entry_index: u64,
-    pub leaf_hash: Vec<u8>,
+    pub receipt: Receipt,
 }
 
 /// Many clients at once.
@@ -89,8 +89,11 @@ fn remember(tenant: &'static str, fields: &[v1::FieldToEncrypt], answer: &v1::En
         class: if field.class == EMAIL { EMAIL } else { TAX_ID },
         value: String::from_utf8(field.plaintext.to_vec()).unwrap(),
         ciphertext: ciphertext(answer, at),
-        entry_index: receipt.entry_index,
-        leaf_hash: receipt.leaf_hash.to_vec(),
+        receipt: Receipt {
+            entry_index: receipt.entry_index,
+            leaf_hash: receipt.leaf_hash.to_vec(),
+            checkpoint: receipt.checkpoint.clone(),
+        },
     });
     sealed.collect()
 }

@@ -1,7 +1,9 @@
-//! A server whose machine loses power under load: all that was acknowledged is there after the next boot, and opens.
+//! A server whose machine loses power under load: all that was acknowledged is there after the next boot, and opens. Each boot
+//! is two days later, so it seals what the one before has written. The anchor lies on a disk that loses nothing.
 //! `tests/support/powercut.c` says what a power cut is here.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
     fs,
     path::PathBuf,
@@ -14,31 +16,35 @@ use tempfile::TempDir;
 use super::{
     left::Left,
     load::{Acknowledged, Load, Random, opening},
-    site::{Node, Site},
+    site::{DAYS_AHEAD, Node, Site},
 };
-use crate::support::{files::copy_directory, shim};
+use crate::support::{deployment::Setup, files::copy_directory, shim};
 
 const ROUNDS: u64 = 7;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_power_cut_under_load_loses_nothing_acknowledged() {
-    let site = Site::new();
+    let site = Site::with(Setup { config: "segment_age_max_days = 1".into(), ..Setup::default() });
     let mut disk = Disk::new();
     let mut random = Random::new(2);
     let mut all: Vec<Acknowledged> = Vec::new();
+    let mut seals = BTreeSet::new();
     for round in 0..ROUNDS {
         let torn = random.below(1 << 30).to_string();
-        let more = [("PRIVET_POWERCUT_TORN", OsStr::new(&torn))];
-        let more = if round % 2 == 0 { &[][..] } else { &more };
-        let fresh = seal_until_the_cut(&site, &disk, more, &all, random.below(200) as usize).await;
+        let days = (round * 2).to_string();
+        let more = [(DAYS_AHEAD, OsStr::new(&days)), ("PRIVET_POWERCUT_TORN", OsStr::new(&torn))];
+        let more = if round % 2 == 0 { &more[..1] } else { &more };
+        let fresh = seal_until_the_cut(&site, &disk, more, &all, 200 + random.below(300) as usize).await;
         all.extend(fresh);
         disk = disk.after_the_cut();
-        let left = Left::read(&disk.store()).await.unwrap();
+        let left = Left::read(site.dir.path(), &disk.store()).await.unwrap();
         assert_eq!(left.lost(&all).len(), 0, "round {round}: of {} acknowledged", all.len());
         assert_eq!(left.sealed_aliases().len(), left.subjects);
+        seals.insert(left.whole.sealed_end);
     }
     assert!(all.len() > 200, "only {} were acknowledged", all.len());
-    let node = disk.boot(&site, &[]);
+    assert!(seals.len() > 1, "sealed up to {seals:?}");
+    let node = disk.boot(&site, &[(DAYS_AHEAD, OsStr::new("100"))]);
     assert_eq!(opening(&node.client(&site, "tester").await, &all).await, all.len());
     node.kill();
 }
@@ -55,7 +61,7 @@ async fn without_the_sync_a_power_cut_loses_what_was_acknowledged() {
         let left = disk.shadow().join("data");
         let lost = if left.exists() {
             // A store that lost its end opens; one that lost its middle may not.
-            Left::read(&left).await.map_or(acknowledged.len(), |left| left.lost(&acknowledged).len())
+            Left::read(site.dir.path(), &left).await.map_or(acknowledged.len(), |left| left.lost(&acknowledged).len())
         } else {
             acknowledged.len()
         };

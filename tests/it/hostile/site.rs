@@ -13,6 +13,7 @@ use std::{
 
 use privet::{
     cli::serve::Machine,
+    clock::Clock,
     entropy::{Entropy, Unavailable},
     server::{
         Ended,
@@ -133,6 +134,9 @@ fn child_serves_until_it_is_killed() {
         logging::start(Format::Text, tracing::level_filters::LevelFilter::INFO).unwrap();
     }
     let mut machine = Machine::this();
+    if let Some(days) = env::var(DAYS_AHEAD).ok().and_then(|days| days.parse().ok()) {
+        machine.clock = Arc::new(Ahead { clock: machine.clock, days });
+    }
     if let Some(path) = env::var_os(DRAWS) {
         machine.entropy = Arc::new(Recorded { source: machine.entropy, record: File::create(path).unwrap() });
     }
@@ -163,6 +167,24 @@ impl Entropy for Recorded {
     }
 }
 
+/// A wall clock that shows a later day.
+struct Ahead {
+    clock: Arc<dyn Clock>,
+    days: u64,
+}
+
+impl Clock for Ahead {
+    fn wall_micros(&self) -> u64 {
+        self.clock.wall_micros() + self.days * 86_400_000_000
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+}
+
+/// In a server's environment: how many days from today it takes for now.
+pub const DAYS_AHEAD: &str = "PRIVET_TEST_DAYS_AHEAD";
 const DRAWS: &str = "PRIVET_TEST_DRAWS";
 const CHILD: &str = "hostile::site::child_serves_until_it_is_killed";
 const SITE: &str = "PRIVET_TEST_SITE";

@@ -31,7 +31,8 @@ async fn an_answer_waits_for_its_record_and_256_answers_wait_together() {
     }
     calls.join_all().await;
     let all = start.elapsed();
-    assert!(all >= Duration::from_millis(500) && all < Duration::from_millis(1_600), "256 answers took {all:?}");
+    // A group for the first of them and one for the others, each synced by the store and then by the anchor.
+    assert!(all >= Duration::from_millis(500) && all < Duration::from_millis(3_000), "256 answers took {all:?}");
     node.kill();
 }
 

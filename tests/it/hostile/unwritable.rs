@@ -1,6 +1,6 @@
 //! A log that can't be written: no answer, no health, an end with a fault – and everything acknowledged before is there.
 
-use std::{error::Error as _, fs, path::PathBuf, time::Duration};
+use std::{error::Error as _, ffi::OsStr, fs, path::PathBuf, time::Duration};
 
 use privet::{proto::v1, server::Ended};
 use tokio::time::timeout;
@@ -11,31 +11,100 @@ use tonic_types::StatusExt;
 use super::{
     left::Left,
     load::{EMAIL, Load, opening},
-    site::{Node, Site},
+    site::{DAYS_AHEAD, Node, Site},
 };
 use crate::support::{
-    deployment::{decrypt, encrypt, to_decrypt, to_encrypt},
+    deployment::{Setup, decrypt, encrypt, to_decrypt, to_encrypt},
     shim,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_disk_that_fails_to_sync_ends_the_server() {
-    fail("sync EIO").await;
+    fail("store", "sync EIO").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_full_disk_ends_the_server() {
-    fail("write ENOSPC").await;
+    fail("store", "write ENOSPC").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_disk_that_turns_read_only_ends_the_server() {
-    fail("all EROFS").await;
+    fail("store", "all EROFS").await;
 }
 
-async fn fail(fault: &str) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_disk_that_fails_to_write_ends_the_server() {
+    fail("store", "write EIO").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_anchor_that_fails_to_sync_ends_the_server() {
+    fail("anchor", "sync EIO").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_anchor_on_a_full_disk_ends_the_server() {
+    fail("anchor", "write ENOSPC").await;
+}
+
+/// The index and sealed segments are no part of an answer: a disk that fails them costs nobody anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_archive_that_fails_is_tried_again_and_answers_go_on() {
+    let site = Site::with(Setup { config: "segment_age_max_days = 1".into(), ..Setup::default() });
+    let node = site.boot(&[]);
+    let client = node.client(&site, "tester").await;
+    let load = Load::start(&[client], 16, 5);
+    while load.acknowledged_so_far() < 700 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    node.stop();
+    let (mut acknowledged, _) = load.end().await;
+    let archive = fs::canonicalize(site.store().join("archive")).unwrap();
+    for (what, fault) in
+        [("tile", "write ENOSPC"), ("tile", "write EIO"), ("sealing.new", "sync EIO"), ("checkpoint.new", "sync EIO")]
+    {
+        let trigger = site.dir.path().join("fault");
+        fs::write(&trigger, fault).unwrap();
+        let node = site.boot(&[
+            (DAYS_AHEAD, OsStr::new("2")),
+            ("LD_PRELOAD", shim::compile("fault").as_os_str()),
+            ("PRIVET_FAULT_DIR", archive.join(what).as_os_str()),
+            ("PRIVET_FAULT_TRIGGER", trigger.as_os_str()),
+        ]);
+        let client = node.client(&site, "tester").await;
+        assert_eq!(opening(&client, &acknowledged).await, acknowledged.len());
+        let load = Load::start(&[client], 8, 6);
+        while load.acknowledged_so_far() < 50 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        node.stop();
+        acknowledged.extend(load.end().await.0);
+        let left = Left::read(site.dir.path(), &site.store()).await.unwrap();
+        assert_eq!((left.whole.sealed_end, left.lost(&acknowledged).len()), (0, 0), "{fault}");
+    }
+    // A stop may come between the archive's files and their record in the log; the next start goes on.
+    let mut sealed_end = 0;
+    for _ in 0..10 {
+        let node = site.boot(&[(DAYS_AHEAD, OsStr::new("2"))]);
+        while !site.store().join("archive/checkpoint").exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        node.stop();
+        let left = Left::read(site.dir.path(), &site.store()).await.unwrap();
+        assert!(left.lost(&acknowledged).is_empty());
+        sealed_end = left.whole.sealed_end;
+        if sealed_end > 0 {
+            break;
+        }
+    }
+    assert!(sealed_end > 0);
+}
+
+/// `what` is a directory of the site.
+async fn fail(what: &str, fault: &str) {
     let site = Site::new();
-    let (node, trigger) = boot(&site);
+    let (node, trigger) = boot(&site, what);
     let mut clients = Vec::new();
     for _ in 0..3 {
         clients.push(node.client(&site, "tester").await);
@@ -74,7 +143,7 @@ async fn fail(fault: &str) {
     assert_eq!(told.unwrap().unwrap().status(), ServingStatus::NotServing);
     assert_eq!(node.ended(Duration::from_secs(15)), Ended::Fault);
 
-    let left = Left::read(&site.store()).await.unwrap();
+    let left = Left::read(site.dir.path(), &site.store()).await.unwrap();
     assert_eq!(left.lost(&acknowledged).len(), 0, "of {} acknowledged", acknowledged.len());
     assert_eq!(left.sealed_aliases().len(), left.subjects, "no key without its entry");
     let node = site.boot(&[]);
@@ -89,14 +158,14 @@ async fn fail(fault: &str) {
 }
 
 /// Serves on a disk that fails once the file whose path is given is there.
-fn boot(site: &Site) -> (Node, PathBuf) {
+fn boot(site: &Site, what: &str) -> (Node, PathBuf) {
     let trigger = site.dir.path().join("fault");
-    // A first start makes the store, so that its path is what the shim compares.
+    // A first start makes the directory, so that its path is what the shim compares.
     site.boot(&[]).kill();
-    let store = fs::canonicalize(site.store()).unwrap();
+    let failing = fs::canonicalize(site.dir.path().join(what)).unwrap();
     let node = site.boot(&[
         ("LD_PRELOAD", shim::compile("fault").as_os_str()),
-        ("PRIVET_FAULT_DIR", store.as_os_str()),
+        ("PRIVET_FAULT_DIR", failing.as_os_str()),
         ("PRIVET_FAULT_TRIGGER", trigger.as_os_str()),
     ]);
     (node, trigger)

@@ -17,7 +17,8 @@ use privet::{
     config::Config,
     identity::Connection,
     proto::v1::{
-        CheckRequest, CheckResponse, CheckResult,
+        CheckRequest, CheckResponse, CheckResult, ExplainRequest, ExplainResponse, ListGrantsForRequest,
+        ListGrantsForResponse, WhoCanRequest, WhoCanResponse,
         authorization_service_client::AuthorizationServiceClient,
         authorization_service_server::{AuthorizationService, AuthorizationServiceServer},
     },
@@ -256,6 +257,21 @@ impl AuthorizationService for Asked {
             }
             _ => Ok(Response::new(CheckResponse::default())),
         }
+    }
+
+    async fn explain(&self, _: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
+        Err(Status::unimplemented("not asked here"))
+    }
+
+    async fn list_grants_for(
+        &self,
+        _: Request<ListGrantsForRequest>,
+    ) -> Result<Response<ListGrantsForResponse>, Status> {
+        Err(Status::unimplemented("not asked here"))
+    }
+
+    async fn who_can(&self, _: Request<WhoCanRequest>) -> Result<Response<WhoCanResponse>, Status> {
+        Err(Status::unimplemented("not asked here"))
     }
 }
 

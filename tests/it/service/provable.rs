@@ -232,6 +232,21 @@ async fn a_tail_sends_what_is_recorded_and_not_its_own_records() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tail_ends_in_good_order_with_the_server_and_does_not_hold_it_up() {
+    let mut server = Deployment::start().await;
+    let tester = server.client("tester").await;
+    let request = v1::TailEntriesRequest { tenant: "acme".into(), ..Default::default() };
+    let mut tail = tester.audit().tail_entries(request).await.unwrap().into_inner();
+    timeout(LONG, tail.message()).await.unwrap().unwrap().unwrap();
+    let began = std::time::Instant::now();
+    let _ = server.stop().await;
+    let took = began.elapsed();
+    assert!(timeout(LONG, tail.message()).await.unwrap().unwrap().is_none(), "ended, and not broken off");
+    // The drain would wait two seconds.
+    assert!(took < Duration::from_millis(1_500), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_subjects_entries_are_found_by_its_id_and_nobody_elses() {
     let server = Deployment::start().await;
     let tester = server.client("tester").await;
@@ -252,4 +267,13 @@ async fn a_subjects_entries_are_found_by_its_id_and_nobody_elses() {
     assert_eq!(list(&"x".repeat(257)).await.unwrap_err().code(), Code::InvalidArgument);
     let log = tester.log("acme").await;
     assert!(log.iter().all(|entry| !String::from_utf8_lossy(&entry.raw).contains("anna")));
+    // What was looked for is recorded, and by whose name the log knows the subject.
+    let alias = log
+        .iter()
+        .find(|entry| entry.index == sealed.receipts[0].entry_index)
+        .map(|entry| entry.targets[0].aliases[0].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+        .unwrap();
+    let asked =
+        |effect: &str| log.iter().any(|entry| entry.operation() == Operation::ListEntries && entry.effect == effect);
+    assert!(asked(&format!("2 entries, subject {alias}")) && asked("0 entries, of an unknown subject"));
 }

@@ -12,7 +12,9 @@ fn settled(place: &Place, ends: &[u64]) -> BTreeMap<String, Vec<u8>> {
 fn open_with_fuse(place: &Place, sealed_end: u64, steps: u64) -> Result<Archive, Error> {
     let files = Files::new(place.dir());
     files.fuse.set(steps);
-    Archive::open_in(files, ORIGIN, &SMALL.known(), sealed_end)
+    let archive = Archive::open_in(files, ORIGIN, &SMALL.known(), sealed_end)?;
+    archive.finish_opening(&SMALL.known(), true)?;
+    Ok(archive)
 }
 
 /// Does something with 0, 1, 2, … steps until it succeeds; gives how often it did not.
@@ -137,6 +139,63 @@ fn a_crash_while_opening_is_as_if_it_had_not_begun() {
         });
         assert!(crashes > 1, "{crashes}");
     }
+}
+
+/// A segment that a newer store may have taken stays, whoever else opens the archive; half a segment nobody can have taken.
+#[test]
+fn an_older_store_removes_no_whole_segment_unless_it_is_the_newest() {
+    let place = Place::new();
+    drop(SMALL.archive(&place.dir(), &[512, 1_280]));
+    let whole = contents(&place.dir());
+    assert!(whole.contains_key("sealing"));
+    let open = || Archive::open(&place.dir(), ORIGIN, &SMALL.known(), 512).unwrap();
+    let older = open();
+    assert_reads_whole(&SMALL, &older, 0, 512);
+    let refused = older.finish_opening(&SMALL.known(), false).unwrap_err().to_string();
+    assert!(refused.contains("holds 1280 entries") && refused.contains("put that back"), "{refused}");
+    drop(older);
+    assert_eq!(contents(&place.dir()), whole, "nothing was touched");
+    assert_reads_whole(&SMALL, &SMALL.open(&place.dir(), 1_280).unwrap(), 0, 1_280);
+
+    // As the message says: somebody decides that there is no newer store.
+    let place = Place::new();
+    drop(SMALL.archive(&place.dir(), &[512, 1_280]));
+    fs::remove_file(place.dir().join("checkpoint")).unwrap();
+    let archive = Archive::open(&place.dir(), ORIGIN, &SMALL.known(), 512).unwrap();
+    archive.finish_opening(&SMALL.known(), false).unwrap();
+    assert_eq!(contents(&place.dir()), settled(&Place::new(), &[512]));
+}
+
+#[test]
+fn half_a_segment_is_removed_for_whichever_store() {
+    let place = Place::new();
+    let before = settled(&place, &[512]);
+    at_every_step(|steps| {
+        let archive = SMALL.open(&place.dir(), 512).unwrap();
+        archive.files.fuse.set(steps);
+        let sealed = SMALL.seal(&archive, 512..1_280);
+        drop(archive);
+        if sealed.is_err() && contents(&place.dir()).get("checkpoint") == before.get("checkpoint") {
+            let archive = Archive::open(&place.dir(), ORIGIN, &SMALL.known(), 512).unwrap();
+            archive.finish_opening(&SMALL.known(), false).unwrap();
+            assert_eq!(contents(&place.dir()), before, "{steps}");
+        }
+        drop(SMALL.open(&place.dir(), 512));
+        sealed.is_ok()
+    });
+}
+
+#[test]
+fn a_segment_that_was_taken_is_settled_at_once() {
+    let place = Place::new();
+    let archive = SMALL.archive(&place.dir(), &[512, 1_280]);
+    archive.settle().unwrap();
+    archive.settle().unwrap();
+    let files = contents(&place.dir());
+    assert!(!files.contains_key("sealing"));
+    assert_eq!(files, settled(&Place::new(), &[512, 1_280]));
+    assert!(matches!(Archive::open(&place.dir(), ORIGIN, &SMALL.known(), 512), Err(Error::Refused(_))));
+    assert_eq!(contents(&place.dir()), files);
 }
 
 /// A crash while what a crash left is removed.

@@ -248,3 +248,31 @@ fn a_stray_file_in_a_segments_place_is_never_taken_for_it() {
     let _sealed = SMALL.seal(&archive, 512..1_024).unwrap();
     assert_reads_whole(&SMALL, &archive, 0, 1_024);
 }
+
+/// What a seal left is undone only where nothing is lost by it: by a store that has the entries, of this log.
+#[test]
+fn an_older_store_or_another_log_does_not_undo_the_last_seal() {
+    let place = Place::new();
+    drop(SMALL.archive(&place.dir(), &[512, 1_024]));
+    let before = contents(&place.dir());
+    let archive = Archive::open(&place.dir(), ORIGIN, &SMALL.known(), 512).unwrap();
+    let refused = archive.finish_opening(&SMALL.known(), false).unwrap_err();
+    assert!(refused.to_string().contains("if there is a newer store, put that back"), "{refused}");
+    let other = SignerKey::new(ORIGIN, &Key::new([8; 32])).unwrap();
+    let refused = Archive::open(&place.dir(), ORIGIN, &[other.verifier().clone()], 512).map(drop).unwrap_err();
+    assert!(matches!(refused, Error::Checkpoint { .. }), "{refused}");
+    assert_eq!(contents(&place.dir()), before);
+    archive.finish_opening(&SMALL.known(), true).unwrap();
+    assert_reads_whole(&SMALL, &archive, 0, 512);
+}
+
+#[test]
+fn a_missing_checkpoint_is_named() {
+    let place = Place::new();
+    drop(SMALL.archive(&place.dir(), &[512]));
+    drop(SMALL.open(&place.dir(), 512).unwrap());
+    fs::remove_file(place.dir().join("checkpoint")).unwrap();
+    let found = SMALL.open(&place.dir(), 512).map(drop).unwrap_err();
+    assert!(matches!(found, Error::Missing { .. }), "{found}");
+    assert_names(&found, &place.dir().join("checkpoint"), "checkpoint");
+}

@@ -119,10 +119,8 @@ fn an_entry_that_was_inserted_is_found() {
         assert!(matches!(finding, Finding::Order { .. }), "{finding}");
         inserted.renumber();
         let finding = found(inserted.verify(), Signed::Unknown);
-        assert!(
-            matches!(finding, Finding::Link { .. } | Finding::Sequence { .. } | Finding::Unreadable { .. }),
-            "{finding}"
-        );
+        let old = matches!(finding, Finding::Sequence { .. } | Finding::TimeRunsBack { .. });
+        assert!(old || matches!(finding, Finding::Link { .. } | Finding::Unreadable { .. }), "{finding}");
         // One more than the head says, too.
         inserted.head.end += 1;
         assert_eq!(found(inserted.verify(), Signed::Unknown), Finding::HeadSize { end: 901, size: 900 });
@@ -168,10 +166,10 @@ fn a_run_of_own_entries_that_is_hidden_is_missed_as_a_range() {
     shown[100..110].iter().for_each(|index| export.hide(*index));
     let range = shown[99] + 1..shown[109] + 1;
     assert_eq!(found(export.verify(), Signed::Yes), Finding::Missing { range, missing: 10 });
-    // The first ones too.
+    // The first ones too. What the log begins with is everybody's.
     let mut export = honest().1;
-    shown[..3].iter().for_each(|index| export.hide(*index));
-    assert_eq!(found(export.verify(), Signed::Yes), Finding::Missing { range: 0..shown[2] + 1, missing: 3 });
+    shown[1..4].iter().for_each(|index| export.hide(*index));
+    assert_eq!(found(export.verify(), Signed::Yes), Finding::Missing { range: 0..shown[3] + 1, missing: 3 });
 }
 
 #[test]
@@ -285,10 +283,10 @@ fn another_tenants_export_is_not_taken_for_ones_own() {
     assert!(export.verify_with(&mine, None).is_ok());
     let other = Finding::Tenant { expected: "acme".into(), found: "globex".into() };
     assert_eq!(found(log.export("globex", 0).verify_with(&mine, None), Signed::Unknown), other);
-    // Relabelled, its first entry that is shown gives it away.
+    // Relabelled, its first entry that is shown gives it away, other than what the log begins with.
     export = log.export("globex", 0);
     export.head.tenant = Tenant::parse("acme").unwrap();
-    let index = export.shown()[0];
+    let index = export.shown()[1];
     assert_eq!(found(export.verify_with(&mine, None), Signed::Yes), Finding::Foreign { index });
 }
 

@@ -13,6 +13,7 @@ use super::super::{
         output::{Opened, Output},
         terminal::Terminal,
     },
+    leaves::Leaves,
     verify::bar_of_entries,
 };
 use crate::{
@@ -31,15 +32,13 @@ pub(super) async fn write(
 ) -> Result<u64, Failure> {
     let output = Output::create(out, false)?;
     let request = v1::ExportEntriesRequest { tenant: tenant.to_string(), request_id, ..Default::default() };
-    let mut messages = clients.audit().export_entries(request).await?.into_inner();
-    let first = messages.message().await?.ok_or_else(misfit)?;
+    let (mut leaves, first) = Leaves::open(clients, request).await?;
     let head = head(tenant, &first)?;
     let bar = bar_of_entries(head.end, terminal);
     let (file, synced): Opened = output.open()?;
     let mut writer = Writer::new(BufWriter::new(file), &head).map_err(Failure::output)?;
     let mut next = 0;
-    let mut message = Some(v1::ExportEntriesResponse { checkpoint: String::new(), ..first });
-    while let Some(part) = message {
+    while let Some(part) = leaves.next().await? {
         let size = claimed_size(&part.checkpoint);
         for leaf in part.leaves {
             let shown = match leaf.leaf.ok_or_else(misfit)? {
@@ -53,7 +52,6 @@ pub(super) async fn write(
             }
         }
         bar.set_position(next);
-        message = messages.message().await?;
     }
     bar.finish_and_clear();
     if next != head.end {

@@ -2,6 +2,7 @@
 
 use super::{
     super::super::{answer::misfit, client::Clients, failure::Failure, terminal::Terminal},
+    super::leaves::Leaves,
     Ask, Outcome,
     memory::Memory,
     offline::remember,
@@ -51,8 +52,7 @@ impl Session<'_> {
         }
         let request =
             v1::ExportEntriesRequest { tenant: self.tenant.to_string(), start_index: start, ..Default::default() };
-        let mut messages = client.export_entries(request).await?.into_inner();
-        let mut first = messages.message().await?.ok_or_else(misfit)?;
+        let (mut leaves, mut first) = Leaves::open(self.clients, request).await?;
         let announcements = std::mem::take(&mut first.key_announcements);
         let head = self.head(start, std::mem::take(&mut first.checkpoint), announcements)?;
         let mut verifier = match Verifier::begin(&self.ask.trust, &head, remembered) {
@@ -60,13 +60,12 @@ impl Session<'_> {
             Err(found) => return Ok(Err(found)),
         };
         let bar = report::bar_of_entries(head.end.saturating_sub(start), self.terminal);
-        let (mut message, mut saved_at) = (Some(first), start);
-        while let Some(next) = message {
+        let mut saved_at = start;
+        while let Some(next) = leaves.next().await? {
             if let Err(stop) = self.feed(&mut verifier, next, &mut saved_at) {
                 return stop.map(Err);
             }
             bar.set_position(verifier.size().saturating_sub(start));
-            message = messages.message().await?;
         }
         bar.finish_and_clear();
         Ok(verifier.finish())

@@ -62,12 +62,12 @@ pub(super) fn human(outcome: &Outcome, terminal: &Terminal) -> String {
             let mut text =
                 format!("{green}verified{plain}  {log}: {}\n", plural(*size, "entry").replace("entrys", "entries"));
             text.push_str(&format!("  root     {}\n", BASE64_STANDARD.encode(root)));
-            text.push_str(&format!("  shown    {} of {tenant}\n", number(*shown)));
+            text.push_str(&format!("  shown    {} of {tenant}, numbered without a gap\n", number(*shown)));
             if *deleted > 0 {
                 text.push_str(&format!("  deleted  {} of {tenant}, by recorded retention\n", number(*deleted)));
             }
             if *remembered > 0 {
-                text.push_str(&format!("  agrees with the {} verified before\n", number(*remembered)));
+                text.push_str(&format!("  agrees with the {} entries verified before\n", number(*remembered)));
             } else if state.is_none() && *start > 0 {
                 text.push_str(&format!("  entries before {} were not looked at\n", number(*start)));
             }
@@ -75,7 +75,8 @@ pub(super) fn human(outcome: &Outcome, terminal: &Terminal) -> String {
         }
         Err(found) => {
             let finding = &found.finding;
-            let line = outcome.line.filter(|_| !matches!(finding, Finding::Line(_)));
+            // The head is the first line, and what is wrong in it says so.
+            let line = outcome.line.filter(|line| *line > 1 && !matches!(finding, Finding::Line(_)));
             let line = line.map(|line| format!(" (read up to line {line})")).unwrap_or_default();
             let finding = finding.to_string();
             format!(
@@ -90,7 +91,10 @@ pub(super) fn human(outcome: &Outcome, terminal: &Terminal) -> String {
 /// What an auditor has to know next: whom to ask.
 fn in_words(finding: &Finding, signed: Signed) -> &'static str {
     if let Finding::Line(_) = finding {
-        return "the file is damaged, or not an export: get it again";
+        return "the file was damaged or changed, or is no export: get it again";
+    }
+    if let Finding::Truncated { .. } = finding {
+        return "if it is an older export, verify it by itself, with another --state directory";
     }
     match signed {
         Signed::Yes => "the log's own key has signed this: whoever keeps the log wrote or shows it so",

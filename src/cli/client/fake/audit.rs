@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 use super::{super::Clients, Answers, over};
 use crate::{
     audit::{
+        announcement::Announcement,
         checkpoint::Checkpoint,
         entry::leaf_hash,
         merkle::{
@@ -34,6 +35,10 @@ use crate::{
 /// The log's name.
 pub(in crate::cli) const ORIGIN: &str = "log.example/privet";
 
+/// What signed the log before its first entry, and what signs it since.
+const FIRST_KEY: u8 = 5;
+const KEY: u8 = 7;
+
 /// How the server lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cli) enum Tamper {
@@ -49,6 +54,8 @@ pub(in crate::cli) enum Tamper {
     Away,
     /// A tail breaks off after so many entries.
     BreakAfter(usize),
+    /// A tail ends in good order after so many entries.
+    EndAfter(usize),
     /// A tail begins with the log's first entry, twice.
     Repeat,
     /// A proof is of the next entry's index.
@@ -110,7 +117,12 @@ impl Log {
 
     /// The log's keys, as somebody knows them from elsewhere.
     pub(in crate::cli) fn keys(&self) -> KnownKeys {
-        signer(ORIGIN, 7).verifier().to_string().parse().unwrap()
+        signer(ORIGIN, KEY).verifier().to_string().parse().unwrap()
+    }
+
+    /// The key that it had before, as somebody knows it who was not told of the new one.
+    pub(in crate::cli) fn first_key(&self) -> KnownKeys {
+        signer(ORIGIN, FIRST_KEY).verifier().to_string().parse().unwrap()
     }
 
     pub(in crate::cli) fn size(&self) -> u64 {
@@ -139,7 +151,7 @@ impl Log {
             origin: ORIGIN.into(),
             entry_index: index,
             leaf_hash: self.leaf(index).to_vec().into(),
-            checkpoint: checkpoint.sign(&[&signer(ORIGIN, 7)]).unwrap(),
+            checkpoint: checkpoint.sign(&[&signer(ORIGIN, KEY)]).unwrap(),
         }
     }
 
@@ -149,9 +161,9 @@ impl Log {
 
     fn checkpoint(&self, size: u64) -> String {
         let (origin, seed) = match self.tamper() {
-            Tamper::OtherOrigin => ("other.example", 7),
-            Tamper::OtherKey => (ORIGIN, 8),
-            _ => (ORIGIN, 7),
+            Tamper::OtherOrigin => ("other.example", KEY),
+            Tamper::OtherKey => (ORIGIN, KEY + 1),
+            _ => (ORIGIN, KEY),
         };
         let checkpoint = Checkpoint::new(origin, size, root(&self.0.leaves[..size as usize])).unwrap();
         let note = checkpoint.sign(&[&signer(origin, seed)]).unwrap();
@@ -236,6 +248,7 @@ impl AuditService for Log {
                 let broken = stream::iter([Err(Status::unavailable("broken off"))]);
                 stream::iter(rest.take(each).collect::<Vec<_>>()).chain(broken).boxed()
             }
+            Tamper::EndAfter(each) => stream::iter(rest.take(each).collect::<Vec<_>>()).boxed(),
             Tamper::Repeat => {
                 let twice = [&self.0.entries[0]; 2].map(message);
                 stream::iter(twice).chain(stream::pending()).boxed()
@@ -257,7 +270,10 @@ impl AuditService for Log {
     ) -> Result<Response<v1::GetCheckpointResponse>, Status> {
         Ok(Response::new(v1::GetCheckpointResponse {
             checkpoint: self.checkpoint(self.size()),
-            verifier_keys: vec![signer(ORIGIN, 7).verifier().to_string()],
+            verifier_keys: [FIRST_KEY, KEY].map(|seed| signer(ORIGIN, seed).verifier().to_string()).into(),
+            key_announcements: vec![
+                Announcement::sign(ORIGIN, 0, &signer(ORIGIN, FIRST_KEY), &signer(ORIGIN, KEY)).unwrap(),
+            ],
             ..Default::default()
         }))
     }

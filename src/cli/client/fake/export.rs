@@ -47,7 +47,11 @@ impl AuditService for Fake {
         request: Request<v1::ExportEntriesRequest>,
     ) -> Result<Response<Self::ExportEntriesStream>, Status> {
         let v1::ExportEntriesRequest { tenant, start_index, .. } = request.into_inner();
-        self.asked.lock().unwrap().push((tenant, start_index));
+        let mut asked = self.asked.lock().unwrap();
+        asked.push((tenant, start_index));
+        if self.script.breaks && asked.len() > 1 {
+            return Err(Status::unavailable("gone for good"));
+        }
         let end = self.script.breaks.then(|| Err(Status::unavailable("gone")));
         let answers = self.script.messages.clone().into_iter().map(Ok).chain(end);
         Ok(Response::new(Box::pin(futures_util::stream::iter(answers))))
