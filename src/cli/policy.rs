@@ -79,7 +79,7 @@ impl Policy {
 /// For whom the caller acts, and on which server.
 #[derive(Args)]
 struct Acting {
-    /// Tenant that you act for; _system for what spans tenants
+    /// Tenant that you act for; _system for what spans all
     #[arg(long, env = "PRIVET_TENANT", hide_env_values = true, value_parser = Tenant::parse_or_system)]
     tenant: Tenant,
     /// Your own id for this request

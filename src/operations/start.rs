@@ -93,7 +93,16 @@ pub async fn policy(log: &Log, store: &dyn Store, files: &Sources, changed: Chan
         if stored.hash() != log.opened_with_policy_hash() {
             return Err(Error::PolicyDamaged { version });
         }
-        if was_in_force(store, version, &files.hash()).await? {
+        let unchanged = match changed {
+            Changed::Refuse => any_version(store, version, |known| known.policy_hash == files.hash()).await?.is_some(),
+            // Since they were adopted; what was proposed meanwhile stays in force.
+            Changed::Adopt => {
+                any_version(store, version, |known| known.proposer == Principal::system("start").as_str())
+                    .await?
+                    .is_some_and(|adopted| adopted.policy_hash == files.hash())
+            }
+        };
+        if unchanged {
             tracing::info!(version, same = stored.hash() == files.hash(), "the policy in force is the store's");
             return Snapshot::build(version, &stored).map_err(Error::Policy);
         }
@@ -126,19 +135,22 @@ pub async fn policy(log: &Log, store: &dyn Store, files: &Sources, changed: Chan
     Ok(snapshot)
 }
 
-/// Whether a document is that of the version in force, or of one before.
-async fn was_in_force(store: &dyn Store, version: u64, hash: &[u8; 32]) -> Result<bool, Error> {
+/// The newest version, up to this one, that is as asked for.
+async fn any_version(
+    store: &dyn Store,
+    version: u64,
+    is: impl Fn(&stored::PolicyVersion) -> bool,
+) -> Result<Option<stored::PolicyVersion>, Error> {
     const PAGE: usize = 256;
     let mut below = version.saturating_add(1);
     loop {
         let page = policies::stored::versions(store, below, PAGE).await?;
-        if page.iter().any(|known| known.policy_hash == hash) {
-            return Ok(true);
+        let next = page.last().filter(|_| page.len() == PAGE).map(|last| last.version);
+        if let Some(found) = page.into_iter().find(&is) {
+            return Ok(Some(found));
         }
-        match page.last() {
-            Some(last) if page.len() == PAGE => below = last.version,
-            Some(_) | None => return Ok(false),
-        }
+        let Some(next) = next else { return Ok(None) };
+        below = next;
     }
 }
 

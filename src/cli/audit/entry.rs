@@ -254,10 +254,10 @@ const SHORT: [(Operation, &str); 19] = [
     (Operation::SealSegment, "seal"),
     (Operation::DeleteEntries, "delete"),
     (Operation::ListGrantsFor, "grants-for"),
-    (Operation::ListPolicyVersions, "policy-versions"),
+    (Operation::ListPolicyVersions, "versions"),
     (Operation::ProposeChange, "propose"),
-    (Operation::GetProposal, "read-proposal"),
-    (Operation::ListProposals, "list-proposals"),
+    (Operation::GetProposal, "proposal"),
+    (Operation::ListProposals, "proposals"),
     (Operation::ApproveProposal, "approve"),
     (Operation::RejectProposal, "reject"),
 ];
@@ -280,7 +280,7 @@ mod tests {
     const PLAIN: Terminal = Terminal { json: false, quiet: false, stdout: false, stderr: false, colours: false };
 
     /// The number of the last operation.
-    const LAST: i32 = 20;
+    const LAST: i32 = 28;
 
     #[test]
     fn every_operation_is_among_those_tested() {

@@ -198,7 +198,8 @@ const CAUSES_MAX: usize = 16;
 
 /// The reason of a policy change that was made from another version than the one in force.
 const STALE_BASE: &str = "STALE_BASE";
-const STALE_HINT: &str = "`privet policy diff BASE` shows what came into force meanwhile; make the change from there";
+const STALE_HINT: &str =
+    "`privet policy compare BASE` shows what came into force meanwhile; make the change from there";
 
 #[cfg(test)]
 mod tests {

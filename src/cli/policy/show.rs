@@ -23,12 +23,12 @@ use crate::proto::v1::{GetPolicyRequest, GetPolicyResponse, GrantEffect, PolicyV
 #[command(after_help = "\
 Examples:
   privet policy show
-  privet policy show --out policies     # its files, to be changed and given to `privet policy apply`")]
+  privet policy show --out policies     # its files, to change and give to `policy apply`")]
 pub struct Show {
     /// Which version [default: the one in force]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     version: u64,
-    /// Write the four files and the version's number there, over files that are there
+    /// Write the four files and the version number there, over what is there
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]

@@ -2,7 +2,8 @@
 //!
 //! What a principal holds in a tenant is every grant that reaches it, itself or through roles, for as long as the way there
 //! lasts. It gains if an allow that it holds was not held before, or if it no longer holds a deny that stood in the way of
-//! one. A principal that may break the glass counts as having the emergency roles: what they gain, it can take.
+//! one. A principal that may break the glass is looked at twice: as it is, and with the emergency roles taken, before and
+//! after. What they gain, it can take; and what it could take for hours is a gain once it has it for good.
 //!
 //! INVARIANT: whoever some question is answered to by a yes that was a no is found. A property test holds it against every
 //! question. The other way round it errs on the safe side: one allow that two others together made needless is a gain.
@@ -131,14 +132,15 @@ impl<'a> Side<'a> {
         self.grants.get(grantee).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Every grant that reaches the principal in the tenant, with when it does.
-    fn holdings(&self, principal: &Principal, tenant: &Tenant, roles: &[(Role, u64)]) -> Vec<Holding<'a>> {
+    /// Every grant that reaches the principal in the tenant, with when it does; then the same with the glass broken, if it may.
+    fn holdings(&self, principal: &Principal, tenant: &Tenant, roles: &[(Role, u64)]) -> [Vec<Holding<'a>>; 2] {
         let as_itself = (Grantee::Principal(principal.clone()), u64::MAX);
         let through = roles.iter().map(|(role, until)| (Grantee::Role(role.clone()), *until));
         let mut held: Vec<Holding<'a>> = Vec::new();
         for (grantee, until) in through.chain([as_itself]) {
             held.extend(self.own(&grantee).iter().filter_map(|grant| Holding::of(grant, tenant, until)));
         }
+        let mut taking = held.clone();
         if held.iter().any(|holding| breaks_glass(holding.grant)) {
             let taken = self.emergency.iter().flat_map(|role| {
                 let further = self.graphs.get(tenant).map(|graph| graph.roles_ever(role)).unwrap_or_default();
@@ -147,9 +149,9 @@ impl<'a> Side<'a> {
             // What is taken for a while allows; that it also denies helps nobody.
             let allows = taken.flat_map(|role| self.own(&Grantee::Role(role)).to_vec());
             let allows = allows.filter(|grant| grant.effect == Effect::Allow);
-            held.extend(allows.filter_map(|grant| Holding::of(grant, tenant, u64::MAX)));
+            taking.extend(allows.filter_map(|grant| Holding::of(grant, tenant, u64::MAX)));
         }
-        held
+        [held, taking]
     }
 }
 
@@ -207,14 +209,17 @@ impl Gains<'_> {
         let by_roles_alone = self.old.own(&itself).is_empty() && self.new.own(&itself).is_empty();
         let old = |roles: &[_]| self.old.holdings(principal, tenant, roles);
         let new = |roles: &[_]| self.new.holdings(principal, tenant, roles);
+        let gains = |old: [Vec<Holding<'_>>; 2], new: [Vec<Holding<'_>>; 2]| {
+            old.iter().zip(&new).any(|(old, new)| self.between(old, new))
+        };
         if !by_roles_alone {
-            return self.between(&old(&was), &new(&is));
+            return gains(old(&was), new(&is));
         }
         let standing = (tenant.clone(), was, is);
         if let Some(gains) = self.known.get(&standing) {
             return *gains;
         }
-        let gains = self.between(&old(&standing.1), &new(&standing.2));
+        let gains = gains(old(&standing.1), new(&standing.2));
         self.known.insert(standing, gains);
         gains
     }

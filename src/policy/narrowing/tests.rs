@@ -443,7 +443,7 @@ fn whoever_is_told_yes_where_it_was_no_is_a_beneficiary_and_nobody_is_if_it_narr
     let counts = std::cell::RefCell::new((&mut widened, &mut narrowed, &mut flipped));
     let edits = vec((0_usize..12, prop::option::weighted(0.4, rule())), 1..3);
     let mut runner =
-        proptest::test_runner::TestRunner::new(Config { failure_persistence: None, cases: 400, ..Config::default() });
+        proptest::test_runner::TestRunner::new(Config { failure_persistence: None, cases: 1_000, ..Config::default() });
     runner
         .run(&(vec(rule(), 4..12), edits), |(rules, edits)| {
             let base: Vec<(usize, String)> = rules.into_iter().enumerate().collect();

@@ -115,10 +115,10 @@ async fn a_directory_goes_from_show_over_apply_and_approve_into_force() {
     let history = site.done("policy-admin", "acme", &["history"]).await;
     let lines: Vec<&str> = history.lines().collect();
     assert!(lines[1].starts_with("2*") && history.contains("support asked"), "{history}");
-    let differ = site.policy("policy-admin", "acme", &["diff", "1"]).await;
+    let differ = site.policy("policy-admin", "acme", &["compare", "1"]).await;
     assert_eq!(code(&differ), 1, "they differ: {}", stderr(&differ));
     assert!(stdout(&differ).starts_with("+ support-masks-usage\n"), "{}", stdout(&differ));
-    let same = site.json("policy-admin", "acme", &["diff", "2", "2"]).await;
+    let same = site.json("policy-admin", "acme", &["compare", "2", "2"]).await;
     assert_eq!(same, json!({"from": 2, "to": 2, "differences": []}));
 
     let back = site.done("policy-admin", "acme", &["rollback", "1", "--reason", "not so"]).await;
