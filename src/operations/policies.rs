@@ -5,7 +5,7 @@
 //! proposal's end and the version that the writer checks answers against. From that entry on nothing is released that was
 //! decided under the version before; [`Service::put_in_force`](super::Service) then lets new decisions see the new one.
 //!
-//! Who may read the policy of one tenant is shown nothing of another's: [`rights::Rights`] decides line by line.
+//! Who may read the policy of one tenant is shown nothing of another's: `rights::Rights` decides line by line.
 
 pub mod approve;
 pub mod asked;

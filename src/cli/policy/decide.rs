@@ -19,7 +19,7 @@ use crate::proto::v1::{ApproveProposalRequest, RejectProposalRequest};
 pub struct Approve {
     /// The proposal
     id: u64,
-    /// The document that you mean, as `proposals ID --json` gives its policy_hash
+    /// The document that you mean: policy_hash of `proposals ID --json`
     #[arg(long, value_name = "HASH", value_parser = hash, default_value = "", hide_default_value = true)]
     policy_hash: Hash,
     /// Why

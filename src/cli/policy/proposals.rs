@@ -24,8 +24,8 @@ pub struct Proposals {
     /// One of them
     #[arg(value_name = "ID")]
     id: Option<u64>,
-    /// In which state
-    #[arg(long, value_enum, default_value_t = State::Open, conflicts_with = "id")]
+    /// In which state: any, open, approved, rejected, superseded
+    #[arg(long, value_enum, default_value_t = State::Open, conflicts_with = "id", hide_possible_values = true)]
     state: State,
     /// At most so many proposals (0: all)
     #[arg(long, value_name = "N", default_value_t = 50, conflicts_with = "id")]

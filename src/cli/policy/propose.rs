@@ -33,7 +33,7 @@ pub struct Propose {
     /// File of changes, or - for standard input
     #[arg(long, value_name = "FILE")]
     change: Option<PathBuf>,
-    /// Made from this version [default: DIR/.base-version; with --change: in force]
+    /// Made from this version [default: that of DIR, or with --change in force]
     #[arg(long, value_name = "N")]
     base: Option<u64>,
     /// Why

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::proto::v1::{PolicyChange, PolicyPlan, SimulateRequest, SimulateResponse, policy_change::Change};
 
-/// Say what a directory's policy would change, and which decisions would flip; nothing is kept of it
+/// Say what a directory's policy would change, and which decisions would flip
 #[derive(Args)]
 pub struct Simulate {
     /// Directory with the four files

@@ -31,7 +31,7 @@ pub struct GetPolicy {
     pub version: u64,
     /// Whether the files' text is asked for instead of the lines.
     pub document: bool,
-    /// Lines on a page; 0: [`PAGE_MAX`].
+    /// Lines on a page; 0: 1,000.
     pub page_size: i32,
     /// Where to go on; empty: at the start.
     pub page_token: String,
