@@ -21,6 +21,7 @@ pub mod terminal;
 
 mod answer;
 mod audit;
+mod break_glass;
 mod bulk;
 mod check;
 mod decrypt;
@@ -90,6 +91,8 @@ enum Client {
     #[command(subcommand)]
     Policy(policy::Policy),
     #[command(subcommand)]
+    BreakGlass(break_glass::BreakGlass),
+    #[command(subcommand)]
     Audit(audit::Audit),
 }
 
@@ -147,6 +150,7 @@ impl Client {
             Self::Check(command) => command.run(terminal).await,
             Self::Explain(command) => command.run(terminal).await,
             Self::Policy(command) => command.run(terminal).await,
+            Self::BreakGlass(command) => command.run(terminal).await,
             Self::Audit(command) => command.run(terminal).await,
         }
     }

@@ -12,7 +12,7 @@
 //!
 //! Reading order: `sources` (text) → `csv`, `grant` (typed lines) → `roles`, `lint` (what they mean together) → `shards`,
 //! `enforcer` (casbin) → `cache` → `assertions`; beside them `reach` → `explain`, `who_can` (why, and who else); then `change`
-//! → `diff` → `narrowing`, `person` → `plan`.
+//! → `diff` → `narrowing`, `person` → `plan`; and `glass`, the change that asks nobody.
 
 mod assertions;
 mod cache;
@@ -22,6 +22,7 @@ mod diff;
 mod document;
 mod enforcer;
 mod explain;
+pub mod glass;
 mod grant;
 #[cfg(test)]
 mod hostile;
@@ -47,7 +48,7 @@ pub use change::{CHANGES_MAX, Candidate, Change, GrantDraft, MembershipDraft, ap
 pub use diff::{Changed, Diff, Differences, FieldChange, FileChange, LINES_SHOWN_MAX};
 pub use document::Document;
 pub use explain::{Cause, Explanation, Mismatch, NEAR_MAX, Near, REACHING_MAX, Sight};
-pub use grant::{Effect, Grant, GrantId, Grantee, Membership, Pattern, Purposes, Tenants, Window};
+pub use grant::{Effect, Grant, GrantId, Grantee, Membership, Pattern, Purposes, Tenants, Window, date};
 pub use narrowing::{Direction, Impact, Widening};
 pub use person::{FourEyes, Person, four_eyes, keeps_control};
 pub use plan::Plan;

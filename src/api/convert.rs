@@ -2,6 +2,7 @@
 
 pub(super) mod audit;
 pub(super) mod authorization;
+pub(super) mod glass;
 pub(super) mod policy;
 
 use prost_types::Timestamp;

@@ -2,7 +2,10 @@
 
 use tonic::{Request, Response, Status};
 
-use super::{Api, convert::policy as convert};
+use super::{
+    Api,
+    convert::{glass, policy as convert},
+};
 use crate::proto::v1::{self, policy_service_server::PolicyService};
 
 #[tonic::async_trait]
@@ -58,5 +61,33 @@ impl PolicyService for Api {
 
     async fn simulate(&self, request: Request<v1::SimulateRequest>) -> Result<Response<v1::SimulateResponse>, Status> {
         self.unary(request, convert::simulate, convert::simulated).await
+    }
+
+    async fn break_glass(
+        &self,
+        request: Request<v1::BreakGlassRequest>,
+    ) -> Result<Response<v1::BreakGlassResponse>, Status> {
+        self.unary(request, glass::break_glass, glass::broke).await
+    }
+
+    async fn end_break_glass(
+        &self,
+        request: Request<v1::EndBreakGlassRequest>,
+    ) -> Result<Response<v1::EndBreakGlassResponse>, Status> {
+        self.unary(request, glass::end, glass::ended).await
+    }
+
+    async fn review_break_glass(
+        &self,
+        request: Request<v1::ReviewBreakGlassRequest>,
+    ) -> Result<Response<v1::ReviewBreakGlassResponse>, Status> {
+        self.unary(request, glass::review, glass::reviewed).await
+    }
+
+    async fn list_break_glass(
+        &self,
+        request: Request<v1::ListBreakGlassRequest>,
+    ) -> Result<Response<v1::ListBreakGlassResponse>, Status> {
+        self.unary(request, glass::list, glass::listed).await
     }
 }

@@ -125,10 +125,16 @@ fn of_policy(refusal: &policies::refusal::Refusal) -> Status {
             }
             Code::InvalidArgument
         }
-        Refusal::NoVersion | Refusal::NoProposal => Code::NotFound,
+        Refusal::NoVersion | Refusal::NoProposal | Refusal::NoGlass => Code::NotFound,
         Refusal::NotTouched | Refusal::TooManyTenants(_) => Code::InvalidArgument,
-        Refusal::NotOpen | Refusal::OtherDocument | Refusal::ControlLost(_) => Code::FailedPrecondition,
-        Refusal::SelfApproval | Refusal::Beneficiary | Refusal::NoPerson => Code::PermissionDenied,
+        Refusal::NotOpen
+        | Refusal::OtherDocument
+        | Refusal::ControlLost(_)
+        | Refusal::BrokenLately { .. }
+        | Refusal::GlassEnded
+        | Refusal::GlassBroken
+        | Refusal::GlassReviewed => Code::FailedPrecondition,
+        Refusal::SelfApproval | Refusal::Beneficiary | Refusal::NoPerson | Refusal::OwnGlass => Code::PermissionDenied,
     };
     status(code, &refusal.to_string(), details)
 }

@@ -28,6 +28,7 @@ mod plan;
 pub(super) mod problems;
 mod proposals;
 mod propose;
+mod recover;
 mod show;
 mod simulate;
 mod test;
@@ -46,6 +47,7 @@ pub enum Policy {
     Approve(decide::Approve),
     Reject(decide::Reject),
     Rollback(propose::Rollback),
+    Recover(recover::Recover),
     WhoCan(who_can::WhoCan),
     GrantsFor(grants_for::GrantsFor),
     Lint(lint::Lint),
@@ -67,6 +69,7 @@ impl Policy {
             Self::Approve(approve) => approve.run(terminal).await,
             Self::Reject(reject) => reject.run(terminal).await,
             Self::Rollback(rollback) => rollback.run(terminal).await,
+            Self::Recover(recover) => recover.run(terminal).await,
             Self::WhoCan(who_can) => who_can.run(terminal).await,
             Self::GrantsFor(grants_for) => grants_for.run(terminal).await,
             Self::Lint(lint) => lint.run(terminal),

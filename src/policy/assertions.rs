@@ -10,6 +10,7 @@ use toml::{Spanned, value::Datetime};
 use super::{
     Document, Question, Verdict, applies,
     csv::Rules,
+    glass,
     grant::{Grantee, Pattern, date, secs},
     shards::Shards,
     sources::ASSERTIONS,
@@ -74,12 +75,14 @@ impl Assertions {
     }
 }
 
-/// Asks the assertions.
+/// Asks the assertions, of what the policy says while no glass is broken.
 ///
 /// # Errors
 /// As for [`Assertions::run`].
 pub(super) fn run(document: &Document, shards: &Shards) -> Result<Assertions, Vec<Problem>> {
     let Document { sources, catalogue, rules } = document;
+    let unbroken = glass::unbroken(rules).map(|rules| (Shards::new(&rules), rules));
+    let (shards, rules) = unbroken.as_ref().map_or((shards, rules), |(shards, rules)| (shards, rules));
     let text = &sources.assertions;
     let file: File = match toml::from_str(text) {
         Ok(file) => file,

@@ -148,7 +148,7 @@ impl fmt::Display for Membership {
 }
 
 /// Seconds since 1970 as an RFC 3339 date in UTC; the number itself past the year 9999.
-pub(super) fn date(secs: u64) -> String {
+pub fn date(secs: u64) -> String {
     i64::try_from(secs)
         .ok()
         .and_then(|secs| OffsetDateTime::from_unix_timestamp(secs).ok())

@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     csv::{Line, Rules},
+    glass,
     grant::{Effect, Grant, GrantId, Grantee, Membership, Pattern, Purposes, Tenants},
     roles::{CHAIN_MAX, Flaw, RoleGraph},
     sources::POLICY,
@@ -138,6 +139,14 @@ impl Lint<'_> {
             self.role(line.number, "member", role);
         }
         self.role(line.number, "role", &line.rule.role);
+        if glass::is_taken(&line.rule) {
+            let emergency = self.catalogue.role(line.rule.role.as_str()).is_some_and(|spec| spec.emergency);
+            if !emergency || line.rule.expires.is_none() || matches!(line.rule.member, Grantee::Role(_)) {
+                let message =
+                    "is given by breaking the glass: to a principal, of an emergency role, for a while".into();
+                self.refuse(line.number, "id", message);
+            }
+        }
     }
 
     fn memberships(&mut self, rules: &Rules) {

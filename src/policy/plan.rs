@@ -4,7 +4,7 @@ use super::{
     Document, Snapshot,
     change::{Change, apply},
     diff::Diff,
-    lint,
+    glass, lint,
     narrowing::Impact,
     person::keeps_control,
     refuse_if_any,
@@ -36,6 +36,7 @@ impl Plan {
         let written = diff.written();
         let expired = lint::expired(&document.rules, now, |id| written.contains(id));
         refuse_if_any(candidate.blame(expired))?;
+        refuse_if_any(glass::forged(&diff))?;
         let impact = Impact::of(&before.document, &document, &diff);
         let snapshot = Snapshot::of(before.version() + 1, document).map_err(|problems| candidate.blame(problems))?;
         keeps_control(Some(before), &snapshot, now).map_err(|problem| vec![problem])?;

@@ -282,7 +282,7 @@ fn init_makes_what_serve_needs_and_check_config_says_what_is_missing() {
     let serve = ["serve", "--config", config.to_str().unwrap()];
     assert_eq!(serve_until_ready(&serve), (0, true), "made, and ended when told to");
 
-    let policy = dir.join("policies/policy.csv");
+    let (policies, policy) = (dir.join("policies"), dir.join("policies/policy.csv"));
     let text = fs::read_to_string(&policy).unwrap();
     fs::write(&policy, text.replacen("sign-up stores account data", "sign-up keeps account data", 1)).unwrap();
     let changed = run(&serve);
@@ -294,6 +294,22 @@ fn init_makes_what_serve_needs_and_check_config_says_what_is_missing() {
     let bad = run(&check);
     assert_eq!(code(&bad), 1);
     assert!(stdout(&bad).contains("policy.csv:"), "{}", stdout(&bad));
+
+    // With nobody left to approve, the host can; what is unsound it can't, nor while a server runs.
+    let recover = ["policy", "recover", policies.to_str().unwrap(), "--config", config.to_str().unwrap(), "--reason"];
+    let recovering = |reason: &str| run(&[&recover[..], &[reason]].concat());
+    let unsound = recovering("a test");
+    assert_eq!(code(&unsound), 2);
+    assert!(stderr(&unsound).contains("policy.csv:"), "{}", stderr(&unsound));
+    fs::write(&policy, text.replacen("sign-up stores account data", "sign-up keeps account data", 1)).unwrap();
+    for reason in ["", "two\nlines", &"r".repeat(301)] {
+        assert!(stderr(&recovering(reason)).contains("--reason"), "{reason:?}");
+    }
+    let recovered = recovering("nobody is left");
+    assert_eq!(code(&recovered), 0, "{}", stderr(&recovered));
+    assert!(stdout(&recovered).contains("policy version 2 in force"), "{}", stdout(&recovered));
+    assert!(stderr(&recovering("once more")).contains("is in force already"));
+    assert_eq!(serve_until_ready(&serve), (0, true), "these files are a version now");
 }
 
 /// Runs a server until it says that it serves, then tells it to end: its exit code, and whether it said so.

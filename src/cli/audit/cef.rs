@@ -12,6 +12,7 @@
 use super::{
     super::terminal::printable,
     entry::{operation, verdict, what},
+    ocsf::is_emergency,
 };
 use crate::proto::v1::{AuditEntry, Verdict};
 
@@ -83,9 +84,10 @@ fn extension(entry: &AuditEntry, action: &str, verdict_name: &str) -> Vec<(&'sta
     pairs
 }
 
-/// 0 to 10: what is allowed is low, a refusal medium, a flood of them high.
+/// 0 to 10: what is allowed is low, a refusal medium, a flood of them high, and so is broken glass.
 fn severity(entry: &AuditEntry) -> &'static str {
     match (entry.verdict(), entry.count) {
+        _ if is_emergency(entry) => "8",
         (_, 2..) => "7",
         (Verdict::Deny, _) => "5",
         (Verdict::Partial, _) => "4",
@@ -126,6 +128,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::proto::v1::Operation;
 
     /// Reads a line as a SIEM does, knowing nothing of how it was written.
     fn read(line: &str) -> (Vec<String>, BTreeMap<String, String>) {
@@ -226,6 +229,13 @@ mod tests {
             [of(Verdict::Allow, 0), of(Verdict::Partial, 0), of(Verdict::Deny, 1), of(Verdict::Deny, 2)],
             ["1", "4", "5", "7"]
         );
+        let glass = AuditEntry {
+            operation: Operation::BreakGlass.into(),
+            verdict: Verdict::Allow.into(),
+            ..Default::default()
+        };
+        let refused = AuditEntry { verdict: Verdict::Deny.into(), ..glass.clone() };
+        assert_eq!([severity(&glass), severity(&refused)], ["8", "5"]);
     }
 
     proptest! {

@@ -240,7 +240,7 @@ fn target(target: &AuditTarget, operation: &str) -> String {
 }
 
 /// What the table calls operations whose names are too long for it.
-const SHORT: [(Operation, &str); 19] = [
+const SHORT: [(Operation, &str); 23] = [
     (Operation::ComputeIndex, "index"),
     (Operation::ListEntries, "list"),
     (Operation::GetCheckpoint, "checkpoint"),
@@ -260,6 +260,10 @@ const SHORT: [(Operation, &str); 19] = [
     (Operation::ListProposals, "proposals"),
     (Operation::ApproveProposal, "approve"),
     (Operation::RejectProposal, "reject"),
+    (Operation::EndBreakGlass, "mend-glass"),
+    (Operation::ReviewBreakGlass, "review"),
+    (Operation::ListBreakGlass, "glass-list"),
+    (Operation::RecoverPolicy, "recover"),
 ];
 const TARGETS_MAX: usize = 1;
 /// 100 columns in all, each with two blanks behind it; the last takes what a wider terminal has to give.
@@ -280,7 +284,7 @@ mod tests {
     const PLAIN: Terminal = Terminal { json: false, quiet: false, stdout: false, stderr: false, colours: false };
 
     /// The number of the last operation.
-    const LAST: i32 = 28;
+    const LAST: i32 = 33;
 
     #[test]
     fn every_operation_is_among_those_tested() {

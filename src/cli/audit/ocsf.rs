@@ -112,12 +112,18 @@ fn class(operation: Operation) -> Class {
         | Operation::ListPolicyVersions
         | Operation::GetProposal
         | Operation::ListProposals
+        | Operation::ListBreakGlass
         | Operation::Simulate => Class::Api(Activity::Read),
         Operation::Unspecified | Operation::Refuse => Class::Api(Activity::Unknown),
         Operation::CreateTenant => Class::Entity(Activity::Create, Kind::Tenant),
-        Operation::AdoptPolicy | Operation::ProposeChange | Operation::ApproveProposal | Operation::RejectProposal => {
-            Class::Entity(Activity::Update, Kind::Policy)
-        }
+        Operation::AdoptPolicy
+        | Operation::ProposeChange
+        | Operation::ApproveProposal
+        | Operation::RejectProposal
+        | Operation::BreakGlass
+        | Operation::EndBreakGlass
+        | Operation::ReviewBreakGlass
+        | Operation::RecoverPolicy => Class::Entity(Activity::Update, Kind::Policy),
         Operation::Start => Class::Entity(Activity::Activate, Kind::Service),
         Operation::RotateLogKey => Class::Entity(Activity::Update, Kind::LogKey),
         Operation::SealSegment => Class::Entity(Activity::Create, Kind::Segment),
@@ -192,8 +198,15 @@ fn good(outcome: Outcome) -> bool {
     }
 }
 
+/// Whether somebody has gone around the approval of another person.
+pub(super) fn is_emergency(entry: &AuditEntry) -> bool {
+    let is_one = matches!(entry.operation(), Operation::BreakGlass | Operation::RecoverPolicy);
+    is_one && entry.verdict() == Verdict::Allow
+}
+
 fn severity(entry: &AuditEntry) -> (i64, &'static str) {
     match (entry.verdict(), entry.count) {
+        _ if is_emergency(entry) => (4, "High"),
         (_, 2..) => (3, "Medium"),
         (Verdict::Deny | Verdict::Partial, _) => (2, "Low"),
         (Verdict::Allow | Verdict::Unspecified, _) => (1, "Informational"),
@@ -264,11 +277,16 @@ fn api(entry: &AuditEntry) -> Value {
         | Operation::ListProposals
         | Operation::ApproveProposal
         | Operation::RejectProposal
-        | Operation::Simulate => "privet.v1.PolicyService",
+        | Operation::Simulate
+        | Operation::BreakGlass
+        | Operation::EndBreakGlass
+        | Operation::ReviewBreakGlass
+        | Operation::ListBreakGlass => "privet.v1.PolicyService",
         Operation::Unspecified
         | Operation::Refuse
         | Operation::CreateTenant
         | Operation::AdoptPolicy
+        | Operation::RecoverPolicy
         | Operation::Start
         | Operation::RotateLogKey
         | Operation::SealSegment

@@ -40,6 +40,21 @@ pub enum Refusal {
     TooManyTenants(usize),
     /// The proposal is of another document than the one that is meant.
     OtherDocument,
+    /// There was no such breaking of the glass in this tenant.
+    NoGlass,
+    /// The person broke the glass within the last day.
+    BrokenLately {
+        /// When it may again, since 1970.
+        until: u64,
+    },
+    /// What was taken is held no more.
+    GlassEnded,
+    /// What was taken is held still: there is nothing to review yet.
+    GlassBroken,
+    /// Who broke the glass does not review it, under whatever name.
+    OwnGlass,
+    /// It has been reviewed.
+    GlassReviewed,
     /// Fewer than two persons would be left who can propose and approve.
     ControlLost(String),
 }
@@ -73,6 +88,12 @@ impl Refusal {
             Self::NotTouched => "TENANT_NOT_TOUCHED",
             Self::TooManyTenants(_) => "TOO_MANY_TENANTS",
             Self::OtherDocument => "OTHER_DOCUMENT",
+            Self::NoGlass => "NO_BREAK_GLASS",
+            Self::BrokenLately { .. } => "BREAK_GLASS_ONCE_A_DAY",
+            Self::GlassEnded => "BREAK_GLASS_ENDED",
+            Self::GlassBroken => "BREAK_GLASS_NOT_ENDED",
+            Self::OwnGlass => "SELF_REVIEW",
+            Self::GlassReviewed => "BREAK_GLASS_REVIEWED",
             Self::ControlLost(_) => "CONTROL_LOST",
         }
     }
@@ -102,6 +123,15 @@ impl std::fmt::Display for Refusal {
             }
             Self::TooManyTenants(max) => write!(f, "a change touches at most {max} tenants; nothing was changed"),
             Self::OtherDocument => f.write_str("the proposal is of another document than the one that was named"),
+            Self::NoGlass => f.write_str("the glass was never broken under this number in this tenant"),
+            Self::BrokenLately { until } => {
+                let until = crate::policy::date(*until);
+                write!(f, "a person breaks the glass once in 24 hours: not before {until}")
+            }
+            Self::GlassEnded => f.write_str("what was taken is held no more"),
+            Self::GlassBroken => f.write_str("what was taken is still held: end it first, or wait until it ends"),
+            Self::OwnGlass => f.write_str("who broke the glass does not review it"),
+            Self::GlassReviewed => f.write_str("somebody has reviewed it already"),
             Self::ControlLost(why) => write!(f, "{why}; nothing was changed"),
         }
     }

@@ -5,6 +5,7 @@
 //! Space::Proposal   1 ‖ id (8)                     a proposal
 //!                   2 ‖ id (8) ‖ chunk (2)         its body: the candidate and the simulation
 //!                   3 ‖ version (8)                what is known of a version
+//!                   4 ‖ number (8)                 how the glass was broken
 //! ```
 //!
 //! A document and a body are never changed once they are written.
@@ -13,13 +14,14 @@ use prost::Message;
 
 use crate::{
     policy::Sources,
-    proto::stored::{PolicyVersion, Proposal, ProposalBody},
+    proto::stored::{BrokenGlass, PolicyVersion, Proposal, ProposalBody},
     store::{self, Direction, Effect, Slot, Space, Store, VALUE_BYTES_MAX},
 };
 
 const PROPOSAL: u8 = 1;
 const BODY: u8 = 2;
 const VERSION: u8 = 3;
+const GLASS: u8 = 4;
 
 /// What a new version writes.
 pub(in crate::operations) fn version(known: &PolicyVersion, document: &Sources) -> Vec<Effect> {
@@ -81,6 +83,33 @@ pub(super) async fn proposal(store: &dyn Store, id: u64) -> Result<Option<Propos
 /// As [`document`].
 pub(super) async fn proposals(store: &dyn Store, below: u64, limit: usize) -> Result<Vec<Proposal>, store::Error> {
     newest(store, PROPOSAL, below, limit).await
+}
+
+/// Where a breaking of the glass lies.
+pub(super) fn glass_slot(number: u64) -> Slot {
+    Slot::new(Space::Proposal, &[&[GLASS], &number.to_be_bytes()])
+}
+
+/// What a breaking of the glass, its end or its review writes.
+pub(super) fn glass_effect(glass: &BrokenGlass) -> Effect {
+    Effect { slot: glass_slot(glass.number), value: Some(glass.encode_to_vec()) }
+}
+
+/// A breaking of the glass by its number.
+///
+/// # Errors
+/// As [`document`].
+pub(super) async fn glass(store: &dyn Store, number: u64) -> Result<Option<BrokenGlass>, store::Error> {
+    let read = store.read(&[glass_slot(number)]).await?;
+    read.into_iter().flatten().next().map(|bytes| decode(&bytes)).transpose()
+}
+
+/// Breakings of the glass below `below`, the newest first.
+///
+/// # Errors
+/// As [`document`].
+pub(super) async fn glasses(store: &dyn Store, below: u64, limit: usize) -> Result<Vec<BrokenGlass>, store::Error> {
+    newest(store, GLASS, below, limit).await
 }
 
 /// A proposal's body.

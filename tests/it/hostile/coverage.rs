@@ -84,6 +84,16 @@ fn rows() -> Vec<Row> {
     let proposals = v1::ListProposalsRequest { tenant: "acme".into(), ..Default::default() };
     let approve = v1::ApproveProposalRequest { tenant: "acme".into(), id: 1, ..Default::default() };
     let reject = v1::RejectProposalRequest { tenant: "acme".into(), id: 1, reason: "r".into(), ..Default::default() };
+    let take = v1::BreakGlassRequest {
+        tenant: "acme".into(),
+        role: "role:break-glass".into(),
+        reason: "r".into(),
+        ..Default::default()
+    };
+    let end = v1::EndBreakGlassRequest { tenant: "acme".into(), number: 1, ..Default::default() };
+    let review =
+        v1::ReviewBreakGlassRequest { tenant: "acme".into(), number: 1, note: "n".into(), ..Default::default() };
+    let broken = v1::ListBreakGlassRequest { tenant: "acme".into(), ..Default::default() };
     let unary = |method, operation, request| Row { method, operation, request, error_inside: |_| None };
     vec![
         unary("privet.v1.EncryptionService/Encrypt", Operation::Encrypt, bytes_of(&to_encrypt)),
@@ -93,6 +103,10 @@ fn rows() -> Vec<Row> {
         unary("privet.v1.AuthorizationService/Explain", Operation::Explain, bytes_of(&explain_another)),
         unary("privet.v1.AuthorizationService/ListGrantsFor", Operation::ListGrantsFor, bytes_of(&grants_of_another)),
         unary("privet.v1.AuthorizationService/WhoCan", Operation::WhoCan, bytes_of(&who_can)),
+        unary("privet.v1.PolicyService/BreakGlass", Operation::BreakGlass, bytes_of(&take)),
+        unary("privet.v1.PolicyService/EndBreakGlass", Operation::EndBreakGlass, bytes_of(&end)),
+        unary("privet.v1.PolicyService/ReviewBreakGlass", Operation::ReviewBreakGlass, bytes_of(&review)),
+        unary("privet.v1.PolicyService/ListBreakGlass", Operation::ListBreakGlass, bytes_of(&broken)),
         unary("privet.v1.AuditService/ListEntries", Operation::ListEntries, bytes_of(&entries)),
         unary("privet.v1.AuditService/ExportEntries", Operation::ExportEntries, bytes_of(&export)),
         unary("privet.v1.AuditService/TailEntries", Operation::TailEntries, bytes_of(&tail)),

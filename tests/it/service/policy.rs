@@ -1,6 +1,7 @@
 //! The life of a policy change over real mTLS: who may make one, who approves it, and what is answered from then on.
 
 mod command;
+mod glass;
 mod lifecycle;
 mod load;
 mod refusals;
