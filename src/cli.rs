@@ -37,6 +37,7 @@ mod options;
 mod output;
 mod policy;
 mod receipts;
+mod report;
 mod table;
 mod verifier;
 
@@ -92,6 +93,8 @@ enum Client {
     Policy(policy::Policy),
     #[command(subcommand)]
     BreakGlass(break_glass::BreakGlass),
+    #[command(subcommand)]
+    Report(report::Report),
     #[command(subcommand)]
     Audit(audit::Audit),
 }
@@ -151,6 +154,7 @@ impl Client {
             Self::Explain(command) => command.run(terminal).await,
             Self::Policy(command) => command.run(terminal).await,
             Self::BreakGlass(command) => command.run(terminal).await,
+            Self::Report(command) => command.run(terminal).await,
             Self::Audit(command) => command.run(terminal).await,
         }
     }

@@ -21,7 +21,7 @@ mod pages;
 mod prove;
 mod tail;
 mod verify;
-mod when;
+pub(super) mod when;
 
 #[cfg(test)]
 mod golden;

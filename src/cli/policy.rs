@@ -29,9 +29,11 @@ pub(super) mod problems;
 mod proposals;
 mod propose;
 mod recover;
-mod show;
+pub(super) mod show;
 mod simulate;
 mod test;
+mod unused;
+pub(super) mod usage;
 mod who_can;
 
 /// Read the policy, and change it together with another person
@@ -48,6 +50,7 @@ pub enum Policy {
     Reject(decide::Reject),
     Rollback(propose::Rollback),
     Recover(recover::Recover),
+    Unused(unused::Unused),
     WhoCan(who_can::WhoCan),
     GrantsFor(grants_for::GrantsFor),
     Lint(lint::Lint),
@@ -70,6 +73,7 @@ impl Policy {
             Self::Reject(reject) => reject.run(terminal).await,
             Self::Rollback(rollback) => rollback.run(terminal).await,
             Self::Recover(recover) => recover.run(terminal).await,
+            Self::Unused(unused) => unused.run(terminal).await,
             Self::WhoCan(who_can) => who_can.run(terminal).await,
             Self::GrantsFor(grants_for) => grants_for.run(terminal).await,
             Self::Lint(lint) => lint.run(terminal),

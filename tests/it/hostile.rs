@@ -10,6 +10,7 @@ mod flipped;
 mod left;
 mod load;
 mod power;
+mod revoked;
 mod scan;
 mod sealing;
 mod site;

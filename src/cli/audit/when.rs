@@ -7,7 +7,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// A point in time, or how long ago it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum When {
+pub(in crate::cli) enum When {
     At(Timestamp),
     SecsAgo(u64),
 }
@@ -15,11 +15,11 @@ pub(super) enum When {
 /// Text that is no time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a time like 2026-11-23T19:00:00Z, a date, or 90s, 15m, 2h, 7d ago")]
-pub(super) struct NoTime;
+pub(in crate::cli) struct NoTime;
 
 impl When {
     /// The point in time, if it is `now_micros`.
-    pub(super) fn at(self, now_micros: u64) -> Timestamp {
+    pub(in crate::cli) fn at(self, now_micros: u64) -> Timestamp {
         match self {
             Self::At(at) => at,
             Self::SecsAgo(secs) => {

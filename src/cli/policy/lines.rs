@@ -76,9 +76,9 @@ pub(in super::super) fn reaching_json(line: &ReachingGrant) -> Value {
 
 /// The lines of one version.
 #[derive(Default)]
-pub(super) struct Lines {
-    pub(super) grants: Vec<PolicyGrant>,
-    pub(super) memberships: Vec<PolicyMembership>,
+pub(in crate::cli) struct Lines {
+    pub(in crate::cli) grants: Vec<PolicyGrant>,
+    pub(in crate::cli) memberships: Vec<PolicyMembership>,
 }
 
 /// How one version differs from another, by id; files only if both documents are known.

@@ -69,17 +69,17 @@ impl Show {
 }
 
 /// A version as it was read.
-pub(super) struct Read {
-    pub(super) version: PolicyVersion,
-    pub(super) lines: Lines,
-    pub(super) hidden: u32,
+pub(in crate::cli) struct Read {
+    pub(in crate::cli) version: PolicyVersion,
+    pub(in crate::cli) lines: Lines,
+    pub(in crate::cli) hidden: u32,
 }
 
 /// All pages of a version.
 ///
 /// # Errors
 /// [`Failure`] if the server has no answer, or one that would never end.
-pub(super) async fn all(clients: &Clients, mut request: GetPolicyRequest) -> Result<Read, Failure> {
+pub(in crate::cli) async fn all(clients: &Clients, mut request: GetPolicyRequest) -> Result<Read, Failure> {
     let mut lines = Lines::default();
     loop {
         let page = clients.policy().get_policy(request.clone()).await?.into_inner();
