@@ -9,6 +9,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
+    ops::Range,
 };
 
 use super::{
@@ -79,25 +80,33 @@ pub fn four_eyes(snapshot: &Snapshot, now: u64) -> BTreeMap<Tenant, FourEyes> {
 
 /// Checks that from `now` on there always are two persons in each tenant, one to propose and another to approve.
 ///
-/// With `before`, a tenant that would have lost them no later without the change is left alone: the change did not end it.
+/// With `before`, only moments count at which a tenant has them without the change: what it lacks already, the change did not
+/// end.
 ///
 /// # Errors
-/// A [`Problem`] that names the first tenant without them, and from when on.
+/// A [`Problem`] that names the first tenant without them, and since when.
 pub fn keeps_control(before: Option<&Snapshot>, candidate: &Snapshot, now: u64) -> Result<(), Problem> {
     let before = before.map(|snapshot| {
         let control = Control::of(snapshot);
         (control.tenants(), control)
     });
-    let lost_before = |tenant: &Tenant| {
-        let (_, control) = before.as_ref().filter(|(tenants, _)| tenants.contains(tenant))?;
-        control.lost(tenant, now)
+    let lacked_before = |tenant: &Tenant| {
+        let known = before.as_ref().filter(|(tenants, _)| tenants.contains(tenant));
+        known.map(|(_, control)| control.lacks(tenant, now)).unwrap_or_default()
     };
     let control = Control::of(candidate);
     for tenant in control.tenants() {
-        if let Some(from) = control.lost(&tenant, now)
-            && lost_before(&tenant).is_none_or(|before| before > from)
-        {
-            let when = if from > now { format!(", from {} on", date(from)) } else { String::new() };
+        let lacks = control.lacks(&tenant, now);
+        if lacks.is_empty() {
+            continue;
+        }
+        if let Some(lost) = first_outside(&lacks, &lacked_before(&tenant)) {
+            let when = match (lost.start > now, lost.end < u64::MAX) {
+                (false, false) => String::new(),
+                (false, true) => format!(", until {}", date(lost.end)),
+                (true, false) => format!(", from {} on", date(lost.start)),
+                (true, true) => format!(", from {} to {}", date(lost.start), date(lost.end)),
+            };
             let message = format!(
                 "leaves tenant {tenant} without a person who can propose a change and another, listed as a [[person]], \
                  who can approve it{when}"
@@ -106,6 +115,17 @@ pub fn keeps_control(before: Option<&Snapshot>, candidate: &Snapshot, now: u64) 
         }
     }
     Ok(())
+}
+
+/// What is left of the first of `times` that `known` does not hold whole, from its first moment outside of them. Both are in
+/// order, and no two of one list touch.
+fn first_outside(times: &[Range<u64>], known: &[Range<u64>]) -> Option<Range<u64>> {
+    times.iter().find_map(|time| {
+        let covering = known.iter().find(|known| known.contains(&time.start));
+        let from = covering.map_or(time.start, |known| known.end);
+        let until = known.iter().map(|known| known.start).find(|start| *start > from);
+        (from < time.end).then(|| from..until.map_or(time.end, |until| until.min(time.end)))
+    })
 }
 
 /// A time in which one principal of a person can do one of the two.
@@ -145,8 +165,8 @@ impl<'a> Control<'a> {
         of_grants.chain(self.graphs.keys().cloned()).chain([Tenant::system()]).collect()
     }
 
-    /// The first moment from `now` on at which a tenant has no two such persons, if there is one.
-    fn lost(&self, tenant: &Tenant, now: u64) -> Option<u64> {
+    /// From `now` on, the times in which a tenant has no two such persons; in order, and no two of them touch.
+    fn lacks(&self, tenant: &Tenant, now: u64) -> Vec<Range<u64>> {
         let stretches = self.stretches(tenant, now);
         // Each ability begins and ends with a step; several principals of one person may be able at once.
         let mut steps: BTreeMap<u64, Vec<(&Stretch, bool)>> = BTreeMap::from([(now, Vec::new())]);
@@ -157,6 +177,7 @@ impl<'a> Control<'a> {
             }
         }
         let mut able: BTreeMap<(Action, &Person), usize> = BTreeMap::new();
+        let (mut lacks, mut since) = (Vec::new(), None);
         for (moment, steps) in steps {
             for (stretch, begins) in steps {
                 let count = able.entry((stretch.action, &stretch.person)).or_default();
@@ -167,10 +188,13 @@ impl<'a> Control<'a> {
             // Two of each are enough to find two that differ.
             let apart = |proposer: &Person| persons(Action::Approve).take(2).any(|approver| approver != proposer);
             if !persons(Action::Propose).take(2).any(apart) {
-                return Some(moment);
+                since.get_or_insert(moment);
+            } else if let Some(since) = since.take() {
+                lacks.push(since..moment);
             }
         }
-        None
+        lacks.extend(since.map(|since| since..u64::MAX));
+        lacks
     }
 
     /// From `now` on, when who can propose or approve in a tenant.

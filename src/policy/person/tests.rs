@@ -128,7 +128,7 @@ fn a_grant_that_begins_later_is_no_control_until_then() {
 }
 
 #[test]
-fn only_a_change_that_ends_control_sooner_is_refused() {
+fn only_a_change_that_ends_control_is_refused() {
     let (without, with) = (with_policy(&[(APPROVER_IN_ACME, "")]), build(&shipped()));
     assert_eq!(keeps_control(Some(&without), &without, NOW), Ok(()), "it had none before");
     assert_eq!(keeps_control(Some(&without), &with, NOW), Ok(()));
@@ -145,4 +145,66 @@ fn only_a_change_that_ends_control_sooner_is_refused() {
     };
     refused(Some(&until(NOW + 20)), &until(NOW + 10), "acme without");
     assert_eq!(keeps_control(Some(&until(NOW + 10)), &until(NOW + 20), NOW), Ok(()));
+}
+
+/// The policy in which the approver's approval ends and another's begins, if they do.
+fn handed_over(ends: Option<u64>, begins: Option<u64>) -> Snapshot {
+    let sources = shipped();
+    let expiring = ends.map(|end| APPROVER_IN_ACME.replace(" reason", &format!(" expires={} reason", date(end))));
+    let heir = begins.map(|from| {
+        let date = date(from);
+        format!(
+            "#: id=heir not_before={date} reason=\"r\"\n\
+             p, spiffe://acme.example/auditor, acme, policy, approve, operate, {from}, 0, allow\n"
+        )
+    });
+    let rules = [expiring.unwrap_or(APPROVER_IN_ACME.into()), heir.unwrap_or_default()].concat();
+    let policy = sources.policy.replacen(APPROVER_IN_ACME, &rules, 1);
+    let catalogue =
+        sources.catalogue + "\n[[person]]\nid = \"heir\"\nprincipals = [\"spiffe://acme.example/auditor\"]\n";
+    build(&Sources { policy, catalogue, ..shipped() })
+}
+
+#[test]
+fn a_time_without_control_excuses_no_other_time_without() {
+    let when = |from: u64, to: u64| format!(", from {} to {}", date(NOW + from), date(NOW + to));
+    let refused = |before: Option<&Snapshot>, candidate: &Snapshot, when: &str| {
+        let problem = keeps_control(before, candidate, NOW).expect_err("refused").message;
+        assert!(problem.starts_with("leaves tenant acme without") && problem.ends_with(when), "{problem}");
+    };
+    // A gap that closes again is one, to its second.
+    let gap = handed_over(Some(NOW + 10), Some(NOW + 20));
+    refused(None, &gap, &when(10, 20));
+    assert_eq!(keeps_control(None, &gap, NOW + 20), Ok(()));
+    assert_eq!(keeps_control(None, &handed_over(Some(NOW + 10), Some(NOW + 10)), NOW), Ok(()));
+    // It was there before, but what comes after it was not.
+    assert_eq!(keeps_control(Some(&gap), &gap, NOW), Ok(()));
+    refused(Some(&gap), &handed_over(Some(NOW + 10), None), &format!(", from {} on", date(NOW + 20)));
+    // Wider at either end, or on both sides of one that was there.
+    refused(Some(&gap), &handed_over(Some(NOW + 5), Some(NOW + 20)), &when(5, 10));
+    refused(Some(&gap), &handed_over(Some(NOW + 10), Some(NOW + 25)), &when(20, 25));
+    refused(Some(&gap), &handed_over(Some(NOW + 5), Some(NOW + 25)), &when(5, 10));
+    refused(Some(&gap), &handed_over(Some(NOW - 5), Some(NOW + 20)), &format!(", until {}", date(NOW + 10)));
+    assert_eq!(keeps_control(Some(&gap), &handed_over(Some(NOW + 12), Some(NOW + 18)), NOW), Ok(()));
+    assert_eq!(keeps_control(Some(&gap), &handed_over(None, None), NOW), Ok(()));
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn what_is_outside_is_the_first_stretch_of_moments_in_one_and_not_the_other(a: u16, b: u16) {
+        // Moments as bits.
+        let times = |bits: u16| {
+            let mut times: Vec<Range<u64>> = Vec::new();
+            for moment in (0..16).filter(|moment| bits >> moment & 1 == 1) {
+                match times.last_mut() {
+                    Some(last) if last.end == moment => last.end += 1,
+                    _ => times.push(moment..moment + 1),
+                }
+            }
+            times
+        };
+        proptest::prop_assert_eq!(first_outside(&times(a), &times(b)), times(a & !b).first().cloned());
+    }
 }
