@@ -350,6 +350,19 @@ mod tests {
     }
 
     #[test]
+    fn casbin_would_allow_what_only_the_rules_of_lines_and_names_keep_from_it() {
+        // A mistyped deny is none, and so is one for everybody: `csv` refuses both.
+        let mistyped = ["role:r", "acme", "pii/*", "decrypt", "*", "0", "0", "Deny"];
+        assert_eq!(ask(&with(&[LINE, mistyped], &[MEMBER]), "spiffe://a/p"), Ok(true));
+        let everybody = ["*", "acme", "pii/*", "decrypt", "*", "0", "0", "deny"];
+        assert_eq!(ask(&with(&[LINE, everybody], &[MEMBER]), "spiffe://a/p"), Ok(true));
+        // Who bears the name of a role has the role: `id` lets no principal have such a name.
+        let named = ["role:r", "acme", "pii/account/email", "decrypt", "signup", "1800000000"].map(String::from);
+        assert!(with(&[LINE], &[]).casbin.enforce(named.to_vec()).unwrap());
+        assert!(Principal::parse("role:r").is_err());
+    }
+
+    #[test]
     fn enforcers_share_no_roles() {
         let (first, second) = (with(&[LINE], &[MEMBER]), with(&[LINE], &[]));
         assert_eq!((ask(&first, "spiffe://a/p"), ask(&second, "spiffe://a/p")), (Ok(true), Ok(false)));

@@ -323,8 +323,8 @@ impl<'a> Scope<'a> {
         };
         let mut scopes = Vec::new();
         for effect in effects {
-            for tenants in HashSet::from([self.tenants, "*"]) {
-                for purposes in HashSet::from([self.purposes, "*"]) {
+            for tenants in or_all(self.tenants) {
+                for purposes in or_all(self.purposes) {
                     for pattern in &patterns {
                         scopes.push(Self {
                             tenants,
@@ -339,6 +339,11 @@ impl<'a> Scope<'a> {
         }
         scopes
     }
+}
+
+/// A part's own text, and the one that stands for all.
+fn or_all(own: &str) -> impl Iterator<Item = &str> {
+    std::iter::once(own).chain((own != "*").then_some("*"))
 }
 
 /// Grants of one scope, sorted so that whatever covers a grant comes before it.

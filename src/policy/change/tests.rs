@@ -186,6 +186,9 @@ fn ids_must_fit_what_is_there_and_be_changed_once() {
     );
     refused(&[Change::Remove("none".into())], &["changes[0].remove: there is no grant and no membership none"]);
     refused(&[Change::Remove("No\nne".into())], &["changes[0].remove: must be an id"]);
+    // Casbin's trap: to remove what matches nothing removes everything.
+    refused(&[Change::Remove(String::new())], &["changes[0].remove: must be an id"]);
+    refused(&[Change::Remove("*".into())], &["changes[0].remove: must be an id"]);
     refused(
         &[Change::Remove("bills".into()), Change::AddGrant(named("bills"))],
         &["changes[1].add_grant.id: changes[0] is about bills already"],

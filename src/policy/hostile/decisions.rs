@@ -163,3 +163,18 @@ fn many_threads_get_the_same_answers_as_one_inside_a_runtime_too() {
         }
     });
 }
+
+#[test]
+fn nobody_is_named_like_a_role_and_so_has_it() {
+    for name in ["role:signup", "ROLE:signup", "role:signup/x", " role:signup", "role%3Asignup"] {
+        assert!(Principal::parse(name).is_err() && Principal::parse_external(name).is_err(), "{name}");
+    }
+    // Nor is a role that is hidden in a principal's name one.
+    let snapshot = build(GOOD);
+    for name in ["user:idp/role%3Asignup", "user:role/signup", "spiffe://role/signup", "spiffe://a/role:signup"] {
+        if Principal::parse(name).is_ok() {
+            assert!(!may(&snapshot, name), "{name}");
+        }
+    }
+    assert!(Principal::parse("user:idp/role%3Asignup").is_ok() && Principal::parse("spiffe://role/signup").is_ok());
+}

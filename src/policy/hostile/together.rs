@@ -42,6 +42,24 @@ fn duplicate_and_shadowed_lines_are_refused() {
 }
 
 #[test]
+fn of_many_lines_that_say_as_much_the_closest_is_named_each_time() {
+    let twice = "#: id=w reason=\"r\"\np, role:signup, acme, pii/*, decrypt, *, 0, 0, deny\n\
+                 #: id=x owner=_system reason=\"r\"\np, role:signup, *, pii/account/email, decrypt, *, 0, 0, deny\n\
+                 #: id=y owner=_system reason=\"r\"\np, role:signup, *, pii/account/email, decrypt, signup, 0, 0, allow\n\
+                 #: id=z owner=_system reason=\"r\"\np, role:signup, *, pii/account/email, decrypt, signup, 0, 0, deny\n";
+    for _ in 0..10 {
+        added(
+            twice,
+            &[
+                "policies/policy.csv:3: does nothing: line 11 (y) says as much or more",
+                "policies/policy.csv:11: never allows anything: line 13 (z) denies all of it",
+                "policies/policy.csv:13: does nothing: line 9 (x) says as much or more",
+            ],
+        );
+    }
+}
+
+#[test]
 fn windows_of_one_scope_are_shadowed_only_when_covered() {
     let at = |id: &str, from: u64, to: u64| {
         let dates = format!("not_before={} expires={}", grant::date(from), grant::date(to));
@@ -59,7 +77,7 @@ fn windows_of_one_scope_are_shadowed_only_when_covered() {
 fn role_cycles_and_chains_past_eight_are_refused() {
     added(
         "#: id=x reason=\"r\"\ng, role:signup, role:billing, acme\n#: id=y reason=\"r\"\ng, role:billing, role:signup, acme\n",
-        &["policies/policy.csv:"],
+        &["policies/policy.csv:7: field role: makes a role, through others, its own member"],
     );
     let found = problems(&sources(&format!("{GOOD}#: id=x reason=\"r\"\ng, role:signup, role:signup, acme\n")));
     assert_eq!(found, ["policies/policy.csv:7: field role: makes a role, through others, its own member"]);
