@@ -5,6 +5,7 @@ use crate::{
     audit::record::ALIAS_BYTES,
     id::{Class, ControlObject, Principal, Reference, Subject, Tenant},
     keyring::Alias,
+    policy::date,
     proto::stored::{self, Verdict},
     store::{ReadPoint, Rests},
 };
@@ -114,7 +115,7 @@ impl Checked {
         let named =
             |name: &str, value: &str| if value.is_empty() { String::new() } else { format!(", {name} {value}") };
         let time = |name: &str, micros: &Option<u64>| {
-            micros.map_or(String::new(), |at| format!(", {name} {}", at / 1_000_000))
+            micros.map_or(String::new(), |at| format!(", {name} {}", date(at / 1_000_000)))
         };
         let parts = [
             match whose {

@@ -201,6 +201,30 @@ async fn bad_requests_name_their_field_and_another_tenants_glass_is_not_there() 
     assert_eq!(other.policy().end_break_glass(ending.clone()).await.unwrap_err().code(), Code::NotFound);
     let ending = v1::EndBreakGlassRequest { tenant: "acme".into(), ..ending };
     assert_eq!(other.policy().end_break_glass(ending).await.unwrap_err().code(), Code::PermissionDenied);
+    let intruder = server.client("other-admin").await;
+    assert_eq!(refused(take(&intruder, HOUR).await).0, Code::PermissionDenied);
+    assert_eq!(refused(review(&other, 1).await).0, Code::PermissionDenied);
+    let reviewing =
+        v1::ReviewBreakGlassRequest { tenant: "other".into(), number: 1, note: "n".into(), ..Default::default() };
+    assert_eq!(other.policy().review_break_glass(reviewing).await.unwrap_err().code(), Code::NotFound);
+    let listing = v1::ListBreakGlassRequest { tenant: "acme".into(), ..Default::default() };
+    assert_eq!(intruder.policy().list_break_glass(listing).await.unwrap_err().code(), Code::PermissionDenied);
     let listing = v1::ListBreakGlassRequest { tenant: "other".into(), ..Default::default() };
     assert!(other.policy().list_break_glass(listing).await.unwrap().into_inner().broken.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_is_there_after_a_restart_and_what_was_put_back_is_not() {
+    let setup =
+        Setup { policy: [ADMINS, MORE].concat(), catalogue: [PERSONS, OPERATOR].concat(), ..Default::default() };
+    let mut server = Deployment::start_with(setup).await;
+    let sealed = server.client("tester").await.seal("acme", "anna", EMAIL, b"a@mail.example", b"").await;
+    take(&server.client("operator").await, HOUR).await.unwrap();
+    server.restart().await;
+    let operator = server.client("operator").await;
+    assert!(opens(&operator, &sealed).await);
+    assert_eq!(refused(take(&operator, HOUR).await).1, "BREAK_GLASS_ONCE_A_DAY");
+    end(&operator, 1).await.unwrap();
+    server.restart().await;
+    assert!(!opens(&server.client("operator").await, &sealed).await);
 }
