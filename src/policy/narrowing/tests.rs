@@ -366,7 +366,39 @@ fn every_reason_is_given_and_one_is_enough() {
 const PRINCIPALS: [&str; 3] = ["user:idp/a", "user:idp/b", "user:idp/c"];
 const ROLES: [&str; 4] = ["role:signup", "role:billing", "role:support", "role:break-glass"];
 
-/// A random sound rule, as its two lines; `at` is its id.
+/// When a grant holds; 0 for no bound.
+fn window() -> impl Strategy<Value = (u64, u64)> {
+    select(vec![(0, 0), (0, 0), (5, 0), (0, 15), (5, 15), (10, 20)])
+}
+
+/// What the comment of a grant says after its id.
+fn comment(tenant: &str, nbf: u64, exp: u64) -> String {
+    let dated = |key: &str, secs: u64| if secs == 0 { String::new() } else { format!(" {key}={}", grant::date(secs)) };
+    let owner = if tenant == "*" { " owner=_system" } else { "" };
+    [owner, &dated("not_before", nbf), &dated("expires", exp), " reason=\"r\""].concat()
+}
+
+/// What is done to a rule.
+#[derive(Clone, Debug)]
+enum Edit {
+    Drop,
+    Put(String),
+    /// A grant holds at another time; memberships stay.
+    Move(u64, u64),
+}
+
+/// A rule's two lines with another window.
+fn moved(rule: &str, (nbf, exp): (u64, u64)) -> String {
+    let mut fields: Vec<&str> = rule.split_once('\n').unwrap().1.trim_end().split(", ").collect();
+    if fields[0] != "p" {
+        return rule.to_owned();
+    }
+    let (from, to) = (nbf.to_string(), exp.to_string());
+    (fields[6], fields[7]) = (&from, &to);
+    format!("{}\n{}\n", comment(fields[2], nbf, exp), fields.join(", "))
+}
+
+/// A random sound rule, as its two lines after its id.
 fn rule() -> impl Strategy<Value = String> {
     let who = select([&PRINCIPALS[..], &ROLES[..]].concat());
     let tenant = select(vec!["acme", "acme", "acme", "bolt", "*"]);
@@ -379,16 +411,11 @@ fn rule() -> impl Strategy<Value = String> {
         "audit, read, operate",
         "policy, breakglass, operate",
     ]);
-    let window = select(vec![(0, 0), (0, 0), (5, 0), (0, 15), (5, 15), (10, 20)]);
-    let grant = (who.clone(), tenant, what, window, prop::bool::weighted(0.7)).prop_map(
+    let grant = (who.clone(), tenant, what, window(), prop::bool::weighted(0.7)).prop_map(
         |(who, tenant, what, (nbf, exp), allow)| {
-            let dated =
-                |key: &str, secs: u64| if secs == 0 { String::new() } else { format!(" {key}={}", grant::date(secs)) };
-            let owner = if tenant == "*" { " owner=_system" } else { "" };
-            let comment = [dated("not_before", nbf), dated("expires", exp)].concat();
             let what = if allow { what.to_owned() } else { format!("{}, *", what.rsplit_once(", ").unwrap().0) };
             let effect = if allow { "allow" } else { "deny" };
-            format!("{owner}{comment} reason=\"r\"\np, {who}, {tenant}, {what}, {nbf}, {exp}, {effect}\n")
+            format!("{}\np, {who}, {tenant}, {what}, {nbf}, {exp}, {effect}\n", comment(tenant, nbf, exp))
         },
     );
     let membership = (who, select(ROLES.to_vec()), select(vec!["acme", "acme", "bolt"]), select(vec![0, 0, 8, 18]))
@@ -439,9 +466,14 @@ fn questions(snapshot: &Snapshot) -> Vec<(Principal, Tenant, Object, Action, Pur
 
 #[test]
 fn whoever_is_told_yes_where_it_was_no_is_a_beneficiary_and_nobody_is_if_it_narrows() {
-    let (mut widened, mut narrowed, mut flipped) = (0_u32, 0_u32, 0_u32);
-    let counts = std::cell::RefCell::new((&mut widened, &mut narrowed, &mut flipped));
-    let edits = vec((0_usize..12, prop::option::weighted(0.4, rule())), 1..3);
+    let (mut widened, mut narrowed, mut shortened, mut flipped) = (0_u32, 0_u32, 0_u32, 0_u32);
+    let counts = std::cell::RefCell::new((&mut widened, &mut narrowed, &mut shortened, &mut flipped));
+    let edit = prop_oneof![
+        3 => Just(Edit::Drop),
+        3 => rule().prop_map(Edit::Put),
+        4 => window().prop_map(|(nbf, exp)| Edit::Move(nbf, exp)),
+    ];
+    let edits = vec((0_usize..12, edit), 1..3);
     let mut runner =
         proptest::test_runner::TestRunner::new(Config { failure_persistence: None, cases: 1_000, ..Config::default() });
     runner
@@ -461,14 +493,15 @@ fn whoever_is_told_yes_where_it_was_no_is_a_beneficiary_and_nobody_is_if_it_narr
                     (id.parse().unwrap(), rest.to_owned())
                 })
                 .collect();
-            for (id, rule) in edits {
+            for (id, edit) in edits {
                 if edited.insert(id) {
                     let at = kept.iter().position(|(kept, _)| *kept == id);
-                    match (at, rule) {
-                        (Some(at), Some(rule)) => kept[at].1 = rule,
-                        (Some(at), None) => _ = kept.remove(at),
-                        (None, Some(rule)) => kept.push((id, rule)),
-                        (None, None) => {}
+                    match (at, edit) {
+                        (Some(at), Edit::Put(rule)) => kept[at].1 = rule,
+                        (Some(at), Edit::Drop) => _ = kept.remove(at),
+                        (Some(at), Edit::Move(nbf, exp)) => kept[at].1 = moved(&kept[at].1, (nbf, exp)),
+                        (None, Edit::Put(rule)) => kept.push((id, rule)),
+                        (None, Edit::Drop | Edit::Move(..)) => {}
                     }
                 }
             }
@@ -478,13 +511,14 @@ fn whoever_is_told_yes_where_it_was_no_is_a_beneficiary_and_nobody_is_if_it_narr
             let mut counts = counts.borrow_mut();
             *counts.0 += u32::from(impact.widens());
             *counts.1 += u32::from(!impact.widens() && !diff.is_empty());
+            *counts.2 += u32::from(!impact.widens() && !diff.grants.changed.is_empty());
             for (principal, tenant, object, action, purpose) in questions(&before) {
                 let question =
                     Question { principal: &principal, tenant: &tenant, object: &object, action, purpose: &purpose };
                 for now in [0, 5, 8, 10, 15, 18, 20] {
                     let allows = |snapshot: &Snapshot| snapshot.decide(&question, now).verdict == Verdict::Allow;
                     if allows(&after) && !allows(&before) {
-                        *counts.2 += 1;
+                        *counts.3 += 1;
                         prop_assert!(
                             impact.beneficiaries.contains(&principal),
                             "{question:?} at {now}\n{}\n{}\n{impact:?}",
@@ -497,5 +531,8 @@ fn whoever_is_told_yes_where_it_was_no_is_a_beneficiary_and_nobody_is_if_it_narr
             Ok(())
         })
         .unwrap();
-    assert!(widened > 50 && narrowed > 50 && flipped > 500, "{widened} {narrowed} {flipped}");
+    assert!(
+        widened > 50 && narrowed > 50 && shortened > 3 && flipped > 500,
+        "{widened} {narrowed} {shortened} {flipped}"
+    );
 }
