@@ -173,8 +173,8 @@ async fn a_backlog_becomes_segments_of_the_size() {
     bench.segments.tend().await.unwrap();
     let records = bench.store.scan(Space::Segment, vec![]..vec![0xff; 9], Direction::Ascending, 100).await.unwrap();
     let segments: Vec<Segment> = records.iter().map(|(_, value)| Segment::decode(value.as_slice()).unwrap()).collect();
-    // Each has what makes one, and at most a bundle more.
-    assert!(segments.len() > 3 && segments.iter().all(|one| (200_000..330_000).contains(&one.bytes)), "{segments:?}");
+    // Each has what makes one, and at most a bundle more; four large entries may share that, and an archive frames each entry.
+    assert!(segments.len() > 3 && segments.iter().all(|one| (200_000..420_000).contains(&one.bytes)), "{segments:?}");
     let published = bench.log.published();
     assert!(published.unsealed_bytes < 200_000, "{}", published.unsealed_bytes);
     bench.check(0).await;
