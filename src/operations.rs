@@ -43,6 +43,7 @@ pub mod list_entries;
 pub mod list_grants;
 pub mod log_key;
 mod page;
+mod past;
 pub mod policies;
 pub mod refusal;
 mod search;
@@ -75,8 +76,8 @@ pub struct Service {
     pub keyring: Keyring,
     /// The policy in force.
     pub policy: ArcSwap<Snapshot>,
-    /// Policies of entries that were explained lately.
-    pub past: explain::Past,
+    /// Policies that were in force, and work on whole policies.
+    pub past: Past,
     /// Nonces.
     pub entropy: Arc<dyn Entropy>,
     /// Who is making keys for whom.
@@ -95,6 +96,7 @@ pub struct Service {
 
 pub use filter::Filter;
 pub use page::PageKey;
+pub use past::Past;
 pub use turns::Turns;
 
 /// One kind of request.

@@ -45,6 +45,7 @@ use std::{fmt, sync::Arc};
 pub use assertions::{Asserted, Assertions};
 pub use cache::DECISIONS_MAX;
 pub use change::{CHANGES_MAX, Candidate, Change, GrantDraft, MembershipDraft, apply};
+pub use csv::deceives;
 pub use diff::{Changed, Diff, Differences, FieldChange, FileChange, LINES_SHOWN_MAX};
 pub use document::Document;
 pub use explain::{Cause, Explanation, Mismatch, NEAR_MAX, Near, REACHING_MAX, Sight};

@@ -130,6 +130,7 @@ fn of_policy(refusal: &policies::refusal::Refusal) -> Status {
         Refusal::NotOpen
         | Refusal::OtherDocument
         | Refusal::ControlLost(_)
+        | Refusal::TooManyOpen(_)
         | Refusal::BrokenLately { .. }
         | Refusal::GlassEnded
         | Refusal::GlassBroken

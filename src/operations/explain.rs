@@ -5,7 +5,6 @@
 //! about others is shown only those among them that it has or had itself.
 
 mod entry;
-mod past;
 
 use std::sync::Arc;
 
@@ -24,8 +23,6 @@ use crate::{
     policy::{Explanation, Question, Reaching, Sight, Snapshot},
     proto::stored::{self, Outcome},
 };
-
-pub use past::Past;
 
 /// Questions that one request explains, at most.
 pub const QUESTIONS_MAX: usize = 16;

@@ -21,7 +21,9 @@ pub mod refusal;
 pub mod reject;
 mod replay;
 mod rights;
+mod said;
 pub mod simulate;
+mod since;
 pub(super) mod stored;
 
 use std::sync::Arc;

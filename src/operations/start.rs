@@ -11,7 +11,7 @@ use crate::{
     catalogue::Problem,
     id::{Principal, Region, Tenant},
     keyring::{self, Keyring, log_key},
-    policy::{Snapshot, Sources},
+    policy::{Snapshot, Sources, keeps_control},
     proto::stored::{self, Operation, Verdict},
     store::{self, Store},
 };
@@ -112,6 +112,14 @@ pub async fn policy(log: &Log, store: &dyn Store, files: &Sources, changed: Chan
     }
     let next = version.saturating_add(1);
     let snapshot = Snapshot::build(next, files).map_err(Error::Policy)?;
+    let mut unfit = snapshot.document().taken();
+    // Whoever tries things out may have a policy that nobody can change.
+    if changed == Changed::Refuse {
+        unfit.extend(keeps_control(None, &snapshot, log.now_secs()).err());
+    }
+    if !unfit.is_empty() {
+        return Err(Error::Policy(unfit));
+    }
     let entry = stored::Entry {
         policy_version: next,
         policy_hash: snapshot.hash().to_vec(),

@@ -191,7 +191,8 @@ impl<'a> Apply<'a> {
             return;
         }
         match self.pieces.kind_of(&rule.id) {
-            Some(kind) => self.refuse(&id_path, format!("{} is a {} already", rule.id, kind.as_str())),
+            // Of which kind it is may be another tenant's matter.
+            Some(_) => self.refuse(&id_path, format!("{} is taken already", rule.id)),
             None => self.pieces.add(rule, path),
         }
     }

@@ -272,10 +272,12 @@ impl Reader {
     }
 }
 
-/// Control characters, and those that make a reviewer see another order of text than casbin does.
-pub(super) fn deceives(c: char) -> bool {
+/// Whether a reader would not see what is there: control characters, those that turn the order of text or end a line, and those
+/// that show nothing (Unicode's tags, spaces without width).
+pub fn deceives(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// Splits the first `key=value` or `key="value"` off; a quoted value holds no quote.

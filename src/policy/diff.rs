@@ -13,6 +13,7 @@ use std::{
 
 use super::{
     Document,
+    change::{Change, GrantDraft, MembershipDraft},
     csv::Line,
     grant::{Grant, GrantId, Membership, date},
     sources::{ASSERTIONS, CATALOGUE, MODEL, POLICY},
@@ -102,6 +103,29 @@ impl Diff {
     /// Whether both are the same text.
     pub fn is_empty(&self) -> bool {
         self.grants.is_empty() && self.memberships.is_empty() && self.files.is_empty()
+    }
+
+    /// The changes that make this difference again, on a document where all that it touches is as it was before. `None` for one
+    /// that no changes make: of the model, or of what is no rule in `policy.csv`.
+    pub fn changes(&self, after: &Document) -> Option<Vec<Change>> {
+        let Self { grants, memberships, files } = self;
+        let added = grants.added.iter().map(|grant| Change::AddGrant(GrantDraft::of(grant)));
+        let changed = grants.changed.iter().map(|changed| Change::ReplaceGrant(GrantDraft::of(&changed.after)));
+        let joined = memberships.added.iter().map(|member| Change::AddMembership(MembershipDraft::of(member)));
+        let other = memberships.changed.iter();
+        let other = other.map(|changed| Change::ReplaceMembership(MembershipDraft::of(&changed.after)));
+        let gone = grants.removed.iter().map(|grant| &grant.id);
+        let gone = gone.chain(memberships.removed.iter().map(|membership| &membership.id));
+        let gone = gone.map(|id| Change::Remove(id.to_string()));
+        let mut changes: Vec<Change> = gone.chain(added).chain(changed).chain(joined).chain(other).collect();
+        for file in files {
+            changes.push(match file.file {
+                CATALOGUE => Change::Catalogue(after.sources.catalogue.clone()),
+                ASSERTIONS => Change::Assertions(after.sources.assertions.clone()),
+                _ => return None,
+            });
+        }
+        Some(changes)
     }
 
     /// The ids of rules that are new or not what they were.

@@ -1,25 +1,28 @@
 //! Breaking the glass: a principal takes an emergency role for a while, without another person's approval.
 //!
 //! What is taken is a membership like any other, in a version of the policy of its own: it ends on its second, and whatever
-//! explains or lists memberships shows it. It is told from others by its id, which no change may write.
+//! explains or lists memberships shows it. It is told from others by its id, which no change may write. It is no part of what a
+//! whole document says either: one that is put in force, old or new, leaves what is held as it is.
 //!
 //! Assertions say what the policy allows while nothing is broken, so they are held against the document without what was taken.
+
+use std::sync::Arc;
 
 use super::{
     Document, Snapshot,
     change::{CHANGES_MAX, Change, MembershipDraft, apply},
     csv::Rules,
     diff::Diff,
-    grant::Membership,
+    grant::{GrantId, Membership},
     person::keeps_control,
-    sources::POLICY,
+    sources::{POLICY, Sources},
 };
 use crate::{
     catalogue::Problem,
     id::{Principal, Role, Tenant},
 };
 
-/// How the ids of memberships begin that were taken.
+/// How the ids of memberships begin that were taken, and no others.
 const PREFIX: &str = "glass-";
 
 /// What somebody takes.
@@ -35,8 +38,6 @@ pub struct Taking {
     pub tenant: Tenant,
     /// The first second it no longer holds, since 1970.
     pub expires: u64,
-    /// Why: one line of 1 to 300 bytes without a double quote.
-    pub reason: String,
 }
 
 impl Taking {
@@ -55,7 +56,8 @@ impl Taking {
             role: self.role.as_str().to_owned(),
             tenant: self.tenant.as_str().to_owned(),
             expires: Some(self.expires),
-            reason: self.reason.clone(),
+            // What was said is kept with the breaking, not in every version from here on.
+            reason: format!("break-glass {}", self.number),
         }));
         next(before, &changes, now)
     }
@@ -87,21 +89,54 @@ fn id(number: u64) -> String {
 
 /// Whether it was taken, and not given by a change.
 pub(super) fn is_taken(membership: &Membership) -> bool {
-    membership.id.as_str().starts_with(PREFIX)
+    is_given(&membership.id)
+}
+
+/// Whether only breaking the glass gives this id.
+pub(super) fn is_given(id: &GrantId) -> bool {
+    id.as_str().starts_with(PREFIX)
 }
 
 /// A problem for each membership that a change would have be taken.
 pub(super) fn forged(diff: &Diff) -> Vec<Problem> {
     let changed = diff.memberships.changed.iter().map(|changed| &changed.after);
-    let written = diff.memberships.added.iter().chain(changed).filter(|membership| is_taken(membership));
-    let problem = |membership: &std::sync::Arc<Membership>| {
-        let id = &membership.id;
-        Problem::of_file(
-            POLICY,
-            format!("membership {id}: an id that begins with {PREFIX} is given by breaking the glass"),
-        )
-    };
-    written.map(problem).collect()
+    let written = diff.memberships.added.iter().chain(changed);
+    written.filter(|membership| is_taken(membership)).map(|membership| forgery(&membership.id)).collect()
+}
+
+fn forgery(id: &GrantId) -> Problem {
+    let why = format!("membership {id}: an id that begins with {PREFIX} is given by breaking the glass");
+    Problem::of_file(POLICY, why)
+}
+
+impl Document {
+    /// A problem for each membership that was taken: a document that stands for itself has none.
+    pub fn taken(&self) -> Vec<Problem> {
+        let memberships = self.rules.memberships.iter().map(|line| &line.rule);
+        memberships.filter(|membership| is_taken(membership)).map(|membership| forgery(&membership.id)).collect()
+    }
+
+    /// This document with what is held in `before` by breaking the glass, and nothing else that ever was.
+    ///
+    /// # Errors
+    /// Every [`Problem`] of taking it: what is held may not fit in here.
+    pub fn with_taken_of(&self, before: &Document) -> Result<Sources, Vec<Problem>> {
+        let taken = |document: &Document| -> Vec<Arc<Membership>> {
+            let memberships = document.rules.memberships.iter().map(|line| &line.rule);
+            memberships.filter(|membership| is_taken(membership)).cloned().collect()
+        };
+        let (held, stale) = (taken(before), taken(self));
+        let gone = stale.iter().filter(|membership| !held.contains(membership));
+        let missing = held.iter().filter(|membership| !stale.contains(membership));
+        let changes: Vec<Change> = gone
+            .map(|membership| Change::Remove(membership.id.to_string()))
+            .chain(missing.map(|membership| Change::AddMembership(MembershipDraft::of(membership))))
+            .collect();
+        if changes.is_empty() {
+            return Ok(self.sources.clone());
+        }
+        Ok(apply(self, &changes)?.sources().clone())
+    }
 }
 
 /// The rules without what was taken; `None` if nothing was.

@@ -80,6 +80,9 @@ impl Lint<'_> {
 
     fn grant(&mut self, line: &Line<Grant>) {
         let (number, grant) = (line.number, &*line.rule);
+        if glass::is_given(&grant.id) {
+            self.refuse(number, "id", format!("{} is an id that only breaking the glass gives", grant.id));
+        }
         if let Grantee::Role(role) = &grant.grantee {
             self.role(number, "sub", role);
         }

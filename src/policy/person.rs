@@ -1,7 +1,7 @@
 //! Which person is behind a principal, and whether two of them keep each other in check.
 //!
-//! A principal that no person of the catalogue lists is a person of its own, as far as proposing goes; it may be the second
-//! identity of anybody, so it never counts where another person must agree.
+//! A principal that no person of the catalogue lists may be the second identity of anybody, so it counts nowhere where two
+//! persons must agree: neither the one who proposes nor the one who approves.
 //!
 //! INVARIANT (kept by whoever changes the policy): at every moment there is, in every tenant that has rules, a person who can
 //! propose a change and another who can approve it. Without them the policy could only be recovered on the host.
@@ -28,13 +28,13 @@ use crate::{
 pub enum Person {
     /// A person of the catalogue.
     Listed(PersonId),
-    /// Nobody knows who: a person of its own, that can't approve.
+    /// Nobody knows who: perhaps another name of somebody listed.
     Unlisted(Principal),
 }
 
 impl Person {
-    /// Whether it may agree to what another person proposes.
-    pub fn may_approve(&self) -> bool {
+    /// Whether it can be told apart from every other person.
+    pub fn is_listed(&self) -> bool {
         matches!(self, Self::Listed(_))
     }
 }
@@ -108,8 +108,8 @@ pub fn keeps_control(before: Option<&Snapshot>, candidate: &Snapshot, now: u64) 
                 (true, true) => format!(", from {} to {}", date(lost.start), date(lost.end)),
             };
             let message = format!(
-                "leaves tenant {tenant} without a person who can propose a change and another, listed as a [[person]], \
-                 who can approve it{when}"
+                "leaves tenant {tenant} without a person who can propose a change and another who can approve it, both \
+                 listed as a [[person]]{when}"
             );
             return Err(Problem::of_file(POLICY, message));
         }
@@ -203,7 +203,7 @@ impl<'a> Control<'a> {
         for action in [Action::Propose, Action::Approve] {
             for principal in self.reached(tenant, action) {
                 let person = self.snapshot.person_of(&principal);
-                if action == Action::Approve && !person.may_approve() {
+                if !person.is_listed() {
                     continue;
                 }
                 let (object, purpose) = (Object::Control(ControlObject::Policy), Purpose::operate());

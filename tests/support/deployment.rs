@@ -48,6 +48,26 @@ p, spiffe://acme.example/tester, {tenant}, pii/*, index, signup, 0, 0, allow
 p, spiffe://acme.example/tester, {tenant}, audit, read, operate, 0, 0, allow
 ";
 
+/// Who changes the policy of `other`: no policy is taken that nobody could change.
+const OTHER: &str = "\
+#: id=other-admin-reads reason=\"tests\"
+p, spiffe://acme.example/other-admin, other, policy, read, operate, 0, 0, allow
+#: id=other-admin-proposes reason=\"tests\"
+p, spiffe://acme.example/other-admin, other, policy, propose, operate, 0, 0, allow
+#: id=other-approver-reads reason=\"tests\"
+p, spiffe://acme.example/other-approver, other, policy, read, operate, 0, 0, allow
+#: id=other-approver-approves reason=\"tests\"
+p, spiffe://acme.example/other-approver, other, policy, approve, operate, 0, 0, allow
+";
+const PERSONS: &str = "
+[[person]]
+id = \"other-admin\"
+principals = [\"spiffe://acme.example/other-admin\"]
+[[person]]
+id = \"other-approver\"
+principals = [\"spiffe://acme.example/other-approver\"]
+";
+
 /// What makes a deployment different from the usual one.
 #[derive(Default)]
 pub struct Setup {
@@ -55,6 +75,8 @@ pub struct Setup {
     pub policy: String,
     /// More lines of `catalogue.toml`.
     pub catalogue: String,
+    /// More principals of the person `operator`, each with its quotes and a comma before.
+    pub operator: &'static str,
     /// More lines of `privet.toml`.
     pub config: String,
     /// Where the metrics are served, if anywhere.
@@ -313,8 +335,13 @@ pub fn write_files(dir: &Path, ca: &Ca, setup: &Setup) {
     for tenant in ["acme", "other"] {
         policy.push_str(&TESTER.replace("{tenant}", tenant).replace("id=test", &format!("id={tenant}-test")));
     }
+    policy.push_str(OTHER);
     policy.push_str(&setup.policy);
-    files.get_mut("catalogue.toml").unwrap().push_str(&setup.catalogue);
+    let catalogue = files.get_mut("catalogue.toml").unwrap();
+    let operator = "\"spiffe://acme.example/operator\"";
+    assert!(catalogue.contains(operator));
+    *catalogue = catalogue.replace(operator, &[operator, setup.operator].concat()) + PERSONS;
+    catalogue.push_str(&setup.catalogue);
     for (name, text) in files {
         fs::write(policies.join(name), text).unwrap();
     }

@@ -18,7 +18,7 @@ use super::super::{
 use crate::{
     config::Config,
     operations::{policies::recover::recover, start},
-    policy::Sources,
+    policy::{self, Sources},
 };
 
 /// Put a policy in force that nobody approved, on record; the server must be stopped
@@ -54,7 +54,7 @@ impl Recover {
 }
 
 async fn put_in_force(dir: &Path, reason: &str, config: &Path) -> Result<u64> {
-    if reason.trim().is_empty() || reason.len() > REASON_BYTES_MAX || reason.chars().any(char::is_control) {
+    if reason.trim().is_empty() || reason.len() > REASON_BYTES_MAX || reason.chars().any(policy::deceives) {
         bail!("--reason: must be one line of 1 to {REASON_BYTES_MAX} bytes that says why");
     }
     let sources = Sources::read(dir).map_err(start::Error::Policy)?;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::{
-    get_proposal::{shown, visible},
+    get_proposal::{visible, visible_part},
     plan::Candidate,
-    propose::salted,
     refusal::Refusal,
     rights::Rights,
+    said::Said,
     stored,
 };
 use crate::{
@@ -95,10 +95,9 @@ impl Operation for ApproveProposal {
         if !asked.policy_hash.is_empty() && asked.policy_hash != proposal.policy_hash {
             return Err(refused(&rights, Refusal::OtherDocument));
         }
-        if proposal.base_version != rights.policy.version() {
+        let Some(candidate) = Candidate::by_now(service, &rights.policy, &proposal).await? else {
             return Err(supersede(service, asked, &rights, proposal, at).await);
-        }
-        let (candidate, _) = Candidate::of_proposal(service, &rights.policy, &proposal).await?;
+        };
         if let Some(refusal) = candidate.unfit_to_approve(&caller.principal, &proposal) {
             return Err(refused(&rights, refusal));
         }
@@ -109,18 +108,27 @@ impl Operation for ApproveProposal {
 
         // Record, and with it put in force and release.
         let version = candidate.snapshot.version();
-        let approved = Proposal { version, ..decided(service, caller, asked, proposal, ProposalState::Approved) };
+        let said = Said::new(&*service.entropy, &asked.reason).map_err(|error| Halt::unreadable(&error))?;
+        let approved = Proposal {
+            state: ProposalState::Approved.into(),
+            decider: caller.principal.as_str().to_owned(),
+            decide_time_unix_micros: service.log.now_micros(),
+            decide_reason: asked.reason.clone(),
+            decide_salt: said.salt,
+            version,
+            ..proposal
+        };
         let effect = format!(
             "proposal {id} by {}, touching {}: policy version {version} in force, {}; reason {}",
             approved.proposer,
             approved.tenants.join(", "),
-            hex::encode(&approved.policy_hash),
-            salted(&approved.reason_salt, &asked.reason),
+            hex::encode(candidate.snapshot.hash()),
+            said.hash,
         );
         let record = rights.record(service, Self::NAME, header, Action::Approve, effect)?;
         let mut effects = Effects { writes: vec![stored::proposal_effect(&approved)], ..Effects::default() };
         candidate.take_effect(&approved, &mut effects);
-        let answer = Unreleased::new(shown(&rights, approved));
+        let answer = Unreleased::new(visible_part(&rights, approved));
         let released = service.log.commit(record, basis(&rights, *id, at), effects, answer).await?;
         service.put_in_force(candidate.snapshot);
         Ok(released)
@@ -157,14 +165,4 @@ async fn supersede(
 pub(super) fn basis(rights: &Rights<'_>, id: u64, at: ReadPoint) -> Basis {
     let rests = Rests { rewritten: vec![(stored::proposal_slot(id), at)], ..Rests::default() };
     Basis { policy: Some(rights.basis()), rests: Arc::new(rests) }
-}
-
-fn decided(service: &Service, caller: &Caller, asked: &Asked, proposal: Proposal, state: ProposalState) -> Proposal {
-    Proposal {
-        state: state.into(),
-        decider: caller.principal.as_str().to_owned(),
-        decide_time_unix_micros: service.log.now_micros(),
-        decide_reason: asked.reason.clone(),
-        ..proposal
-    }
 }

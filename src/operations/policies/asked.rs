@@ -2,7 +2,7 @@
 
 use crate::{
     operations::{Violation, validate},
-    policy::{CHANGES_MAX, Change},
+    policy::{self, CHANGES_MAX, Change},
 };
 
 /// The longest reason, in bytes.
@@ -51,7 +51,7 @@ pub(super) fn wanted(sent: Vec<Sent>) -> Result<Wanted, Violation> {
 /// [`Violation`] for one that is too long or of several lines, and for none if there must be one.
 pub(super) fn reason(text: String, required: bool) -> Result<String, Violation> {
     let says = !text.trim().is_empty() || !required;
-    if says && text.len() <= REASON_BYTES_MAX && !text.chars().any(char::is_control) {
+    if says && text.len() <= REASON_BYTES_MAX && !text.chars().any(policy::deceives) {
         return Ok(text);
     }
     let from = u8::from(required);
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn a_reason_is_one_line_and_there_if_it_must_be() {
         assert!(reason("r".repeat(300), true).is_ok() && reason(String::new(), false).is_ok());
-        for bad in ["", "  ", &"r".repeat(301), "a\nb", "a\u{1b}[2J"] {
+        for bad in ["", "  ", &"r".repeat(301), "a\nb", "a\u{1b}[2J", "a\u{202e}b", "a\u{200b}"] {
             assert_eq!(reason(bad.to_owned(), true).unwrap_err().field, "reason", "{bad:?}");
         }
         assert!(reason("a\nb".into(), false).is_err());

@@ -12,7 +12,7 @@ use crate::{
     id::{Action, Principal, Tenant},
     identity::Caller,
     operations::{
-        Failure, Halt, Header, Operation, Service, Violation,
+        Halt, Header, Operation, Service, Violation,
         page::{self, Cursor},
         validate::{self, Checked},
     },
@@ -199,14 +199,5 @@ pub(super) async fn snapshot(
     if version > in_force.version() {
         return Ok(None);
     }
-    let document = stored::document(&*service.store, version).await.map_err(|error| Halt::unreadable(&error))?;
-    let Some(document) = document else { return Ok(None) };
-    let built = tokio::task::spawn_blocking(move || Snapshot::build(version, &document)).await;
-    match built.map_err(|stopped| Halt::unreadable(&stopped))? {
-        Ok(snapshot) => Ok(Some(Arc::new(snapshot))),
-        Err(problems) => {
-            tracing::error!(version, problems = problems.len(), "a stored policy version is refused by this program");
-            Err(Halt::Failed(Failure::Unreadable))
-        }
-    }
+    service.past.version(&*service.store, version).await
 }

@@ -4,6 +4,7 @@ use super::{
     plan::{Candidate, Plan},
     refusal::Refusal,
     rights::Rights,
+    since::Since,
     stored,
 };
 use crate::{
@@ -69,7 +70,8 @@ impl Operation for GetProposal {
         };
         let (candidate, simulation) = Candidate::of_proposal(service, &rights.policy, &proposal).await?;
         let plan = candidate.plan(&mut rights, &simulation);
-        let shown = Shown { proposal: shown(&rights, proposal), plan };
+        let since = Since::read(service, proposal.base_version, rights.policy.version()).await?;
+        let shown = Shown { proposal: shown(&rights, &since, proposal), plan };
 
         // Record, and with it release.
         let record = rights.record(service, Self::NAME, header, Action::Read, format!("proposal {id}"))?;
@@ -86,11 +88,16 @@ pub(super) async fn visible(service: &Service, rights: &mut Rights<'_>, id: u64)
     Ok(Some(proposal).filter(|proposal| rights.sees_any(&proposal.tenants)))
 }
 
-/// A proposal as the caller may see it. An open one whose base is not in force any more can't be approved.
-pub(super) fn shown(rights: &Rights<'_>, mut proposal: Proposal) -> Proposal {
-    if proposal.state() == ProposalState::Open && proposal.base_version != rights.policy.version() {
+/// A proposal as the caller may see it: an open one that can't be approved any more is superseded.
+pub(super) fn shown(rights: &Rights<'_>, since: &Since, mut proposal: Proposal) -> Proposal {
+    if proposal.state() == ProposalState::Open && !since.stands(&proposal) {
         proposal.set_state(ProposalState::Superseded);
     }
+    visible_part(rights, proposal)
+}
+
+/// A proposal without the tenants that the caller may not read.
+pub(super) fn visible_part(rights: &Rights<'_>, mut proposal: Proposal) -> Proposal {
     proposal.tenants.retain(|tenant| rights.sees_any(std::slice::from_ref(tenant)));
     proposal
 }

@@ -1,6 +1,6 @@
 //! ListProposals: the proposals that touch what the caller may read, newest first.
 
-use super::{get_proposal::shown, rights::Rights, stored};
+use super::{get_proposal::shown, rights::Rights, since::Since, stored};
 use crate::{
     audit::{Basis, Effects, Released, Unreleased},
     id::Action,
@@ -105,6 +105,7 @@ async fn read(
     mut below: u64,
 ) -> Result<(Vec<Proposal>, Option<u64>), Halt> {
     let (mut listed, mut looked_at) = (Vec::new(), 0);
+    let since = Since::read(service, 0, rights.policy.version()).await?;
     loop {
         let found = stored::proposals(&*service.store, below, READ_MAX).await;
         let found = found.map_err(|error| Halt::unreadable(&error))?;
@@ -117,7 +118,7 @@ async fn read(
             looked_at += 1;
             below = proposal.id;
             let seen = rights.sees_any(&proposal.tenants);
-            let proposal = shown(rights, proposal);
+            let proposal = shown(rights, &since, proposal);
             if seen && asked.state.is_none_or(|state| state == proposal.state()) {
                 listed.push(proposal);
             }

@@ -8,6 +8,7 @@ use super::{
     refusal::Refusal,
     replay::replay,
     rights::{Rights, tenants_of},
+    since::Since,
     stored,
 };
 use crate::{
@@ -15,7 +16,9 @@ use crate::{
     catalogue::Problem,
     id::{Action, Principal, Tenant},
     operations::{Failure, Halt, Service, validate::Checked},
-    policy::{self, Change, Diff, Direction, Grant, GrantId, Impact, Membership, Person, Snapshot, Sources, Tenants},
+    policy::{
+        self, Change, Diff, Direction, Document, Grant, GrantId, Impact, Membership, Person, Snapshot, Sources, Tenants,
+    },
     proto::stored::{Operation, PolicyVersion, Proposal, Simulation},
 };
 
@@ -100,18 +103,17 @@ pub(super) async fn candidate(
     if base_version != in_force {
         return Err(rights.refused(service, *operation, header, action, Refusal::StaleBase { in_force }));
     }
-    let changes = match wanted {
-        Wanted::Changes(changes) => changes.clone(),
-        Wanted::Version(version) => {
-            let document = if *version <= in_force {
-                stored::document(&*service.store, *version).await.map_err(|error| Halt::unreadable(&error))?
-            } else {
-                None
-            };
-            match document {
-                Some(document) => vec![Change::Document(document)],
-                None => return Err(rights.refused(service, *operation, header, action, Refusal::NoVersion)),
-            }
+    let earlier = match wanted {
+        Wanted::Version(version) if *version <= in_force => {
+            stored::document(&*service.store, *version).await.map_err(|error| Halt::unreadable(&error))?
+        }
+        Wanted::Version(_) | Wanted::Changes(_) => None,
+    };
+    let changes = match (wanted, &earlier) {
+        (Wanted::Changes(changes), _) => changes.clone(),
+        (Wanted::Version(_), Some(_)) => Vec::new(),
+        (Wanted::Version(_), None) => {
+            return Err(rights.refused(service, *operation, header, action, Refusal::NoVersion));
         }
     };
     match looked_at(rights, &changes) {
@@ -119,15 +121,23 @@ pub(super) async fn candidate(
         Some(problems) if !problems.is_empty() => return Ok(Err(problems)),
         Some(_) => {}
     }
+    let whole = matches!(changes[..], [] | [Change::Document(_)]);
     let (before, now) = (Arc::clone(&rights.policy), service.log.now_secs());
-    let built = tokio::task::spawn_blocking(move || {
-        let plan = policy::Plan::of(&before, &changes, now)?;
-        Ok(Candidate::planned(before, plan))
-    })
-    .await;
-    let candidate = match built.map_err(|stopped| Halt::unreadable(&stopped))? {
+    let built = service
+        .past
+        .work(move || {
+            let changes = match earlier {
+                // What was held by breaking the glass in its day is not brought back.
+                Some(earlier) => vec![Change::Document(Document::read(earlier)?.with_taken_of(before.document())?)],
+                None => changes,
+            };
+            let plan = policy::Plan::of(&before, &changes, now)?;
+            Ok(Candidate::planned(before, plan))
+        })
+        .await?;
+    let candidate = match built {
         Ok(candidate) => candidate,
-        Err(problems) => return Ok(Err(problems)),
+        Err(problems) => return Ok(Err(if whole { told(rights, problems) } else { problems })),
     };
     let tenants = &candidate.impact.tenants;
     if !tenants.iter().all(|tenant| rights.allows(tenant, action)) {
@@ -140,6 +150,16 @@ pub(super) async fn candidate(
         return Err(rights.refused(service, *operation, header, action, Refusal::NotTouched));
     }
     Ok(Ok(candidate))
+}
+
+/// What a caller may be told of problems with a whole document: they may name lines of any tenant.
+fn told(rights: &mut Rights<'_>, problems: Vec<Problem>) -> Vec<Problem> {
+    let all = tenants_of(&rights.policy);
+    if all.iter().all(|tenant| rights.allows(tenant, Action::Read)) {
+        return problems;
+    }
+    let why = "is refused; why is told to who may read the policy of every tenant, for it may name lines of each";
+    vec![Problem::of_file("the document", why)]
 }
 
 /// Looks at whose lines changes are about, before anything is said of them: `None` if the caller may not propose that, and
@@ -200,7 +220,32 @@ impl Candidate {
     }
 
     fn planned(before: Arc<Snapshot>, policy::Plan { snapshot, diff, impact }: policy::Plan) -> Self {
-        Self { before, snapshot: Arc::new(snapshot), diff, impact }
+        Self { before, snapshot, diff, impact }
+    }
+
+    /// The candidate of a proposal that can still be approved: from its base, or the same change of what came into force since,
+    /// if that leaves the tenants alone that it touches. `None` if it is superseded.
+    ///
+    /// # Errors
+    /// [`Halt`] if something can't be read.
+    pub(super) async fn by_now(
+        service: &Service,
+        in_force: &Arc<Snapshot>,
+        proposal: &Proposal,
+    ) -> Result<Option<Self>, Halt> {
+        if proposal.base_version == in_force.version() {
+            return Ok(Some(Self::of_proposal(service, in_force, proposal).await?.0));
+        }
+        if !Since::read(service, proposal.base_version, in_force.version()).await?.stands(proposal) {
+            return Ok(None);
+        }
+        let (then, _) = Self::of_proposal(service, in_force, proposal).await?;
+        let (in_force, now) = (Arc::clone(in_force), service.log.now_secs());
+        let again = move || {
+            let plan = policy::Plan { snapshot: then.snapshot, diff: then.diff, impact: then.impact };
+            plan.again(&in_force, now).map(|plan| Self::planned(in_force, plan))
+        };
+        service.past.work(again).await
     }
 
     /// The candidate of a proposal, from its base, and the simulation of when it was proposed.
@@ -223,11 +268,11 @@ impl Candidate {
         }
         let before = snapshot(service, in_force, proposal.base_version).await?.ok_or_else(damaged)?;
         let next = proposal.base_version.saturating_add(1);
-        let built = tokio::task::spawn_blocking(move || {
+        let built = service.past.work(move || {
             let snapshot = Snapshot::build(next, &document)?;
             Ok::<_, Vec<Problem>>(Self::of(before, Arc::new(snapshot)))
         });
-        let candidate = built.await.map_err(|stopped| Halt::unreadable(&stopped))?.map_err(|_| damaged())?;
+        let candidate = built.await?.map_err(|_| damaged())?;
         Ok((candidate, body.simulation.unwrap_or_default()))
     }
 
@@ -273,6 +318,9 @@ impl Candidate {
         let by_both = |principal: &Principal| [self.before.person_of(principal), self.snapshot.person_of(principal)];
         let [person, _] = by_both(approver);
         let Person::Listed(id) = &person else { return Some(Refusal::NoPerson) };
+        if proposal.proposer_person.is_empty() {
+            return Some(Refusal::NoPerson);
+        }
         let is_person = |principal: &Principal| principal == approver || by_both(principal).contains(&person);
         // A proposer that is no principal any more can't be told apart from anybody.
         let proposed_it = Principal::parse(&proposal.proposer).map_or(true, |proposer| is_person(&proposer));
@@ -293,6 +341,7 @@ impl Candidate {
             reason: proposal.reason.clone(),
             proposal: proposal.id,
             tenants: proposal.tenants.clone(),
+            reason_salt: proposal.reason_salt.clone(),
         };
         effects.writes.extend(stored::version(&version, self.document()));
         effects.policy = Some((self.snapshot.version(), *self.snapshot.hash()));

@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use ring::digest::{Context, SHA256};
-
 use super::{
     asked::{self, Sent, Wanted},
     plan::{self, Plan},
     refusal::Refusal,
     rights::Rights,
+    said::Said,
+    since::Since,
     stored,
 };
 use crate::{
@@ -25,8 +25,10 @@ use crate::{
     store::Rests,
 };
 
-/// The random bytes that keep a reason's hash from confirming a guess at it.
-const SALT_BYTES: usize = 16;
+/// Proposals that may wait for somebody at once, of one person.
+const OPEN_MAX: usize = 32;
+/// Proposals read at once.
+const READ_MAX: usize = 256;
 
 /// What is asked.
 pub struct ProposeChange {
@@ -87,23 +89,33 @@ impl Operation for ProposeChange {
                 return Err(rights.refused(service, Self::NAME, header, Action::Propose, refusal));
             }
         };
+        let widens = candidate.widens();
+        let person = candidate.person_before(&caller.principal);
+        if widens {
+            let refused = |refusal| rights.refused(service, Self::NAME, header, Action::Propose, refusal);
+            // Whoever approved it could be the same.
+            if person.is_empty() {
+                return Err(refused(Refusal::NoPerson));
+            }
+            if waiting(service, &rights, &person).await? >= OPEN_MAX {
+                return Err(refused(Refusal::TooManyOpen(OPEN_MAX)));
+            }
+        }
         let simulation = candidate.simulate(service).await?;
 
         // Describe.
         let newest = stored::proposals(&*service.store, u64::MAX, 1).await.map_err(|error| Halt::unreadable(&error))?;
         let id = newest.first().map_or(1, |newest| newest.id.saturating_add(1));
-        let mut salt = [0; SALT_BYTES];
-        service.entropy.fill(&mut salt).map_err(|error| Halt::unreadable(&error))?;
-        let widens = candidate.widens();
+        let said = Said::new(&*service.entropy, reason).map_err(|error| Halt::unreadable(&error))?;
         let proposal = Proposal {
             id,
             state: if widens { ProposalState::Open } else { ProposalState::Approved }.into(),
             base_version: *base_version,
             proposer: caller.principal.as_str().to_owned(),
-            proposer_person: candidate.person_before(&caller.principal),
+            proposer_person: person,
             propose_time_unix_micros: service.log.now_micros(),
             reason: reason.clone(),
-            reason_salt: salt.to_vec(),
+            reason_salt: said.salt,
             policy_hash: candidate.snapshot.hash().to_vec(),
             widens,
             tenants: candidate.tenant_names(),
@@ -114,7 +126,7 @@ impl Operation for ProposeChange {
         let plan = candidate.plan(&mut rights, &simulation);
 
         // Record, and with it release; what narrows is in force from this entry on.
-        let effect = describe(&proposal, &salted(&salt, reason));
+        let effect = describe(&proposal, &said.hash);
         let record = rights.record(service, Self::NAME, header, Action::Propose, effect)?;
         let slot = stored::proposal_slot(id);
         let rests = Rests { rewritten: vec![(slot, at)], ..Rests::default() };
@@ -133,6 +145,24 @@ impl Operation for ProposeChange {
     }
 }
 
+/// How many proposals of a person wait for another one.
+async fn waiting(service: &Service, rights: &Rights<'_>, person: &str) -> Result<usize, Halt> {
+    let since = Since::read(service, 0, rights.policy.version()).await?;
+    let (mut below, mut count) = (u64::MAX, 0);
+    loop {
+        let page = stored::proposals(&*service.store, below, READ_MAX).await;
+        let page = page.map_err(|error| Halt::unreadable(&error))?;
+        let waits = |proposal: &&Proposal| {
+            proposal.state() == ProposalState::Open && proposal.proposer_person == person && since.stands(proposal)
+        };
+        count += page.iter().filter(waits).count();
+        match page.last() {
+            Some(last) if page.len() == READ_MAX && since.reaches(last.base_version) => below = last.id,
+            Some(_) | None => return Ok(count),
+        }
+    }
+}
+
 /// What the log says of a proposal.
 fn describe(proposal: &Proposal, reason_hash: &str) -> String {
     let Proposal { id, base_version, version, tenants, .. } = proposal;
@@ -143,12 +173,4 @@ fn describe(proposal: &Proposal, reason_hash: &str) -> String {
     format!(
         "proposal {id} of policy {hash} on version {base_version}, touching {touched}: {outcome}; reason {reason_hash}"
     )
-}
-
-/// SHA-256 of the salt and a reason, in hexadecimal.
-pub(super) fn salted(salt: &[u8], reason: &str) -> String {
-    let mut context = Context::new(&SHA256);
-    context.update(salt);
-    context.update(reason.as_bytes());
-    hex::encode(context.finish())
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{propose::salted, stored};
+use super::{said::Said, stored};
 use crate::{
     audit::{Basis, Effects, Log},
     catalogue::Problem,
@@ -12,11 +12,8 @@ use crate::{
     operations::start::{self, Error},
     policy::{POLICY, Snapshot, Sources, keeps_control},
     proto::stored::{Entry, Operation, PolicyVersion},
-    store::Store,
+    store::{self, Store},
 };
-
-/// The random bytes that keep a reason's hash from confirming a guess at it.
-const SALT_BYTES: usize = 16;
 
 /// Puts `sources` in force as the next version, and says which that is. `reason` is kept beside the log, which has its salted
 /// hash.
@@ -32,20 +29,28 @@ pub async fn recover(
     reason: &str,
 ) -> Result<u64, Error> {
     let before = log.policy_version();
-    let in_force = stored::document(&**store, before).await?;
+    let in_force = match stored::document(&**store, before).await {
+        Ok(in_force) => in_force,
+        // That may be why it must be replaced.
+        Err(store::Error::Damaged { what }) => {
+            tracing::warn!(version = before, what, "the policy in force can't be read");
+            None
+        }
+        Err(error) => return Err(error.into()),
+    };
     let now = log.now_secs();
     if in_force.is_some_and(|document| document.hash() == sources.hash()) {
         return Err(Error::Policy(vec![Problem::of_file(POLICY, "is in force already".to_owned())]));
     }
     let version = before.saturating_add(1);
     let snapshot = Snapshot::build(version, sources).map_err(Error::Policy)?;
+    let taken = snapshot.document().taken();
     let unfit: Vec<Problem> =
-        snapshot.expired(now).into_iter().chain(keeps_control(None, &snapshot, now).err()).collect();
+        taken.into_iter().chain(snapshot.expired(now)).chain(keeps_control(None, &snapshot, now).err()).collect();
     if !unfit.is_empty() {
         return Err(Error::Policy(unfit));
     }
-    let mut salt = [0; SALT_BYTES];
-    entropy.fill(&mut salt).map_err(crate::keyring::Error::from)?;
+    let said = Said::new(entropy, reason).map_err(crate::keyring::Error::from)?;
     let recoverer = Principal::system("recover");
     let entry = Entry {
         principal: recoverer.as_str().to_owned(),
@@ -54,7 +59,7 @@ pub async fn recover(
         effect: format!(
             "policy version {version} in force, {}, put there on the host; reason {}",
             hex::encode(snapshot.hash()),
-            salted(&salt, reason)
+            said.hash
         ),
         ..start::entry(Operation::RecoverPolicy)
     };
@@ -64,6 +69,7 @@ pub async fn recover(
         time_unix_micros: log.now_micros(),
         proposer: recoverer.as_str().to_owned(),
         reason: reason.to_owned(),
+        reason_salt: said.salt,
         tenants: super::rights::tenants_of(&snapshot).iter().map(Tenant::to_string).take(TENANTS_MAX).collect(),
         ..Default::default()
     };

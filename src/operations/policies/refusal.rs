@@ -34,6 +34,8 @@ pub enum Refusal {
     Beneficiary,
     /// Nobody knows which person the principal is.
     NoPerson,
+    /// So many proposals of the person wait already.
+    TooManyOpen(usize),
     /// The request names a tenant that the change does not touch.
     NotTouched,
     /// The change touches more tenants than this.
@@ -85,6 +87,7 @@ impl Refusal {
             Self::SelfApproval => "SELF_APPROVAL",
             Self::Beneficiary => "BENEFICIARY",
             Self::NoPerson => "NO_PERSON",
+            Self::TooManyOpen(_) => "TOO_MANY_OPEN_PROPOSALS",
             Self::NotTouched => "TENANT_NOT_TOUCHED",
             Self::TooManyTenants(_) => "TOO_MANY_TENANTS",
             Self::OtherDocument => "OTHER_DOCUMENT",
@@ -116,8 +119,11 @@ impl std::fmt::Display for Refusal {
             Self::SelfApproval => f.write_str("a proposal is approved by another person than the one who proposed it"),
             Self::Beneficiary => f.write_str("a proposal is not approved by a person who gains by it"),
             Self::NoPerson => f.write_str(
-                "no [[person]] of the catalogue has this principal, so it can't be told apart from the proposer",
+                "no [[person]] of the catalogue has this principal, so it can't be told apart from other persons",
             ),
+            Self::TooManyOpen(max) => {
+                write!(f, "{max} proposals of this person wait for an approval: withdraw some with reject")
+            }
             Self::NotTouched => {
                 f.write_str("tenant: must be one that the change touches; _system for what spans tenants")
             }

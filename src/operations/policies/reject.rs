@@ -2,10 +2,10 @@
 
 use super::{
     approve::basis,
-    get_proposal::{shown, visible},
-    propose::salted,
+    get_proposal::{visible, visible_part},
     refusal::Refusal,
     rights::Rights,
+    said::Said,
     stored,
 };
 use crate::{
@@ -77,17 +77,19 @@ impl Operation for RejectProposal {
         }
 
         // Record, and with it end it and release.
+        let said = Said::new(&*service.entropy, reason).map_err(|error| Halt::unreadable(&error))?;
         let rejected = Proposal {
             state: ProposalState::Rejected.into(),
             decider: caller.principal.as_str().to_owned(),
             decide_time_unix_micros: service.log.now_micros(),
             decide_reason: reason.clone(),
+            decide_salt: said.salt,
             ..proposal
         };
-        let effect = format!("proposal {id} rejected; reason {}", salted(&rejected.reason_salt, reason));
+        let effect = format!("proposal {id} rejected; reason {}", said.hash);
         let record = rights.record(service, Self::NAME, header, action, effect)?;
         let effects = Effects { writes: vec![stored::proposal_effect(&rejected)], ..Effects::default() };
-        let answer = Unreleased::new(shown(&rights, rejected));
+        let answer = Unreleased::new(visible_part(&rights, rejected));
         Ok(service.log.commit(record, basis(&rights, *id, at), effects, answer).await?)
     }
 }

@@ -29,11 +29,13 @@ pub(super) struct Rights<'a> {
     made: HashMap<(Tenant, Action), Decision>,
     /// Where the caller may read, as far as that was asked.
     seen: BTreeSet<Tenant>,
+    /// The tenants that the policy names.
+    named: Option<BTreeSet<Tenant>>,
 }
 
 impl<'a> Rights<'a> {
     pub(super) fn new(policy: Arc<Snapshot>, caller: &'a Caller, now_secs: u64) -> Self {
-        Self { policy, caller, now_secs, made: HashMap::new(), seen: BTreeSet::new() }
+        Self { policy, caller, now_secs, made: HashMap::new(), seen: BTreeSet::new(), named: None }
     }
 
     /// Under the policy in force now.
@@ -41,7 +43,8 @@ impl<'a> Rights<'a> {
         Self::new(service.policy.load_full(), caller, service.log.now_secs())
     }
 
-    /// Whether the caller may name the tenant and do this to its policy.
+    /// Whether the caller may name the tenant and do this to its policy. That of a tenant which no rule names yet, or any more,
+    /// is the deployment's matter: nobody could begin it otherwise.
     pub(super) fn allows(&mut self, tenant: &Tenant, action: Action) -> bool {
         if !self.caller.may_name(tenant) {
             return false;
@@ -53,6 +56,12 @@ impl<'a> Rights<'a> {
         let object = Object::Control(ControlObject::Policy);
         let purpose = Purpose::operate();
         let principal = &self.caller.principal;
+        let system = Tenant::system();
+        let named = self.named.get_or_insert_with(|| tenants_of(&self.policy)).contains(tenant);
+        if !named && !self.caller.may_name(&system) {
+            return false;
+        }
+        let tenant = if named { tenant } else { &system };
         let question = Question { principal, tenant, object: &object, action, purpose: &purpose };
         let decision = self.policy.decide(&question, self.now_secs);
         let allowed = is_allow(&decision);

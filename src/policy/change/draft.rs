@@ -57,6 +57,22 @@ pub struct MembershipDraft {
 }
 
 impl GrantDraft {
+    /// What asks for this grant.
+    pub fn of(grant: &Grant) -> Self {
+        Self {
+            id: grant.id.to_string(),
+            grantee: grant.grantee.as_str().to_owned(),
+            tenant: grant.tenants.as_str().to_owned(),
+            object: grant.pattern.to_string(),
+            action: grant.action.to_string(),
+            purpose: grant.purposes.as_str().to_owned(),
+            not_before: (grant.window.not_before > 0).then_some(grant.window.not_before),
+            expires: grant.window.expires,
+            effect: Some(grant.effect),
+            reason: grant.reason.clone(),
+        }
+    }
+
     /// The grant, or a problem for each field of `path` that breaks its rule.
     pub(super) fn read(&self, path: &str) -> Result<Grant, Vec<Problem>> {
         let mut reader = Reader { path, problems: Vec::new() };
@@ -90,6 +106,18 @@ impl GrantDraft {
 }
 
 impl MembershipDraft {
+    /// What asks for this membership.
+    pub fn of(membership: &Membership) -> Self {
+        Self {
+            id: membership.id.to_string(),
+            member: membership.member.as_str().to_owned(),
+            role: membership.role.to_string(),
+            tenant: membership.tenant.to_string(),
+            expires: membership.expires,
+            reason: membership.reason.clone(),
+        }
+    }
+
     /// The membership, or a problem for each field of `path` that breaks its rule.
     pub(super) fn read(&self, path: &str) -> Result<Membership, Vec<Problem>> {
         let mut reader = Reader { path, problems: Vec::new() };

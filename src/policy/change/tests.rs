@@ -177,8 +177,8 @@ fn each_malformed_field_has_a_problem_of_its_own_and_nothing_is_applied() {
 #[test]
 fn ids_must_fit_what_is_there_and_be_changed_once() {
     let named = |id: &str| GrantDraft { id: id.into(), ..grant() };
-    refused(&[Change::AddGrant(named("bills"))], &["changes[0].add_grant.id: bills is a grant already"]);
-    refused(&[Change::AddGrant(named("bo-bills"))], &["changes[0].add_grant.id: bo-bills is a membership already"]);
+    refused(&[Change::AddGrant(named("bills"))], &["changes[0].add_grant.id: bills is taken already"]);
+    refused(&[Change::AddGrant(named("bo-bills"))], &["changes[0].add_grant.id: bo-bills is taken already"]);
     refused(&[Change::ReplaceGrant(named("none"))], &["changes[0].replace_grant.id: there is no grant none"]);
     refused(
         &[Change::ReplaceGrant(named("bo-bills"))],

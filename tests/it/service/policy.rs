@@ -4,6 +4,7 @@ mod command;
 mod glass;
 mod lifecycle;
 mod load;
+mod persons;
 mod refusals;
 mod tenants;
 
@@ -15,16 +16,8 @@ use tonic_types::StatusExt;
 
 use crate::support::deployment::{Client, Deployment, Setup};
 
-/// Admins of the tenant `other`; an operator of both tenants; and one person with two identities, one of each kind.
+/// One person with two identities, one of each kind; one who approves and nobody knows; and an admin who reads both tenants.
 const ADMINS: &str = "
-#: id=other-admin-reads reason=\"tests\"
-p, spiffe://acme.example/other-admin, other, policy, read, operate, 0, 0, allow
-#: id=other-admin-proposes reason=\"tests\"
-p, spiffe://acme.example/other-admin, other, policy, propose, operate, 0, 0, allow
-#: id=other-approver-reads reason=\"tests\"
-p, spiffe://acme.example/other-approver, other, policy, read, operate, 0, 0, allow
-#: id=other-approver-approves reason=\"tests\"
-p, spiffe://acme.example/other-approver, other, policy, approve, operate, 0, 0, allow
 #: id=dora-proposes reason=\"tests\"
 p, spiffe://acme.example/dora-proposes, acme, policy, propose, operate, 0, 0, allow
 #: id=dora-proposes-reads reason=\"tests\"
@@ -42,12 +35,6 @@ p, spiffe://acme.example/policy-admin, other, policy, read, operate, 0, 0, allow
 ";
 
 const PERSONS: &str = "
-[[person]]
-id = \"other-admin\"
-principals = [\"spiffe://acme.example/other-admin\"]
-[[person]]
-id = \"other-approver\"
-principals = [\"spiffe://acme.example/other-approver\"]
 [[person]]
 id = \"dora\"
 principals = [\"spiffe://acme.example/dora-proposes\", \"spiffe://acme.example/dora-approves\"]

@@ -69,8 +69,8 @@ impl Operation for EndBreakGlass {
         // Put it back, unless a change has done so.
         let before = Arc::clone(&rights.policy);
         let number = *number;
-        let built = tokio::task::spawn_blocking(move || glass::put_back(&before, number, now)).await;
-        let snapshot = match built.map_err(|stopped| Halt::unreadable(&stopped))? {
+        let built = service.past.work(move || glass::put_back(&before, number, now)).await;
+        let snapshot = match built? {
             Ok(snapshot) => snapshot.map(Arc::new),
             Err(problems) => return Err(refused(&rights, Refusal::bad_policy(problems))),
         };

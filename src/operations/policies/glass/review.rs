@@ -9,7 +9,7 @@ use crate::{
     identity::Caller,
     operations::{
         Halt, Header, Operation, Service, Violation,
-        policies::{asked, refusal::Refusal, rights::Rights, stored},
+        policies::{asked, refusal::Refusal, rights::Rights, said::Said, stored},
         validate::{self, Checked},
     },
     policy::Snapshot,
@@ -77,13 +77,15 @@ impl Operation for ReviewBreakGlass {
         }
 
         // Record, and with it release.
+        let said = Said::new(&*service.entropy, note).map_err(|error| Halt::unreadable(&error))?;
         let reviewed = BrokenGlass {
             reviewer: caller.principal.as_str().to_owned(),
             review_time_unix_micros: service.log.now_micros(),
             review_note: note.clone(),
+            review_salt: said.salt,
             ..found
         };
-        let effect = format!("glass {number} reviewed");
+        let effect = format!("glass {number} reviewed; note {}", said.hash);
         let record = rights.record(service, Self::NAME, header, action, effect)?;
         let effects = Effects { writes: vec![stored::glass_effect(&reviewed)], ..Effects::default() };
         let basis = basis(&rights, *number, at);

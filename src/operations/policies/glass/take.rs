@@ -9,7 +9,7 @@ use crate::{
     identity::Caller,
     operations::{
         Halt, Header, Operation, Service, Violation,
-        policies::{asked, propose::salted, refusal::Refusal, rights::Rights, stored},
+        policies::{asked, refusal::Refusal, rights::Rights, said::Said, stored},
         validate::{self, Checked},
     },
     policy::{Snapshot, glass::Taking},
@@ -17,8 +17,6 @@ use crate::{
     store::Rests,
 };
 
-/// The random bytes that keep a reason's hash from confirming a guess at it.
-const SALT_BYTES: usize = 16;
 /// Records looked at for one of the last day, at once.
 const READ_MAX: usize = 100;
 
@@ -64,11 +62,7 @@ impl Operation for BreakGlass {
         if !(SECS_MIN..=SECS_MAX).contains(&seconds) {
             return Err(Violation::new("seconds", format!("must be {SECS_MIN} to {SECS_MAX}")));
         }
-        let reason = asked::reason(self.reason, true)?;
-        if reason.contains('"') {
-            return Err(Violation::new("reason", "must have no double quote: it becomes a line of the policy"));
-        }
-        Ok(Asked { header, role, seconds, reason })
+        Ok(Asked { header, role, seconds, reason: asked::reason(self.reason, true)? })
     }
 
     async fn attempt(service: &Service, caller: &Caller, asked: &Asked) -> Result<Released<BrokenGlass>, Halt> {
@@ -82,6 +76,10 @@ impl Operation for BreakGlass {
             return Err(rights.denied(service, Self::NAME, header, action, header.tenant.clone()));
         }
         let refused = |rights: &Rights<'_>, refusal| rights.refused(service, Self::NAME, header, action, refusal);
+        let person = person(&rights.policy, &caller.principal);
+        if person.is_empty() {
+            return Err(refused(&rights, Refusal::NoPerson));
+        }
         let now = service.log.now_secs();
         let newest = stored::glasses(&*service.store, u64::MAX, 1).await.map_err(|error| Halt::unreadable(&error))?;
         let number = newest.first().map_or(1, |newest| newest.number.saturating_add(1));
@@ -94,26 +92,25 @@ impl Operation for BreakGlass {
             role: role.clone(),
             tenant: header.tenant.clone(),
             expires: now.saturating_add(*seconds),
-            reason: reason.clone(),
         };
         let (before, expires) = (Arc::clone(&rights.policy), taking.expires);
-        let built = tokio::task::spawn_blocking(move || taking.take(&before, now)).await;
-        let snapshot = match built.map_err(|stopped| Halt::unreadable(&stopped))? {
+        let built = service.past.work(move || taking.take(&before, now)).await;
+        let snapshot = match built? {
             Ok(snapshot) => Arc::new(snapshot),
             Err(problems) => return Err(refused(&rights, Refusal::bad_policy(problems))),
         };
 
         // Record, and with it put in force and release.
-        let mut salt = [0; SALT_BYTES];
-        service.entropy.fill(&mut salt).map_err(|error| Halt::unreadable(&error))?;
+        let said = Said::new(&*service.entropy, reason).map_err(|error| Halt::unreadable(&error))?;
         let time = service.log.now_micros();
         let glass = BrokenGlass {
             number,
             principal: caller.principal.as_str().to_owned(),
-            person: person(&rights.policy, &caller.principal),
+            person,
             role: role.as_str().to_owned(),
             tenant: header.tenant.as_str().to_owned(),
             reason: reason.clone(),
+            reason_salt: said.salt,
             time_unix_micros: time,
             expires_unix_secs: expires,
             version: snapshot.version(),
@@ -123,7 +120,7 @@ impl Operation for BreakGlass {
             "glass broken, {number}: {role} taken for {seconds} s; policy version {} in force, {}; reason {}",
             snapshot.version(),
             hex::encode(snapshot.hash()),
-            salted(&salt, reason),
+            said.hash,
         );
         let record = rights.record(service, Self::NAME, header, action, effect)?;
         let mut writes = version(&rights, &snapshot, &glass, &caller.principal, time);

@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use privet::{
     cli::serve::Machine,
-    proto::v1::{self, BrokenGlass, Operation, Verdict},
+    proto::v1::{self, BrokenGlass, Operation, ProposalState, Verdict, policy_change::Change},
 };
 use tonic::{Code, Status};
 
-use super::{ADMINS, PERSONS, add, allow, in_force, propose, reason};
+use super::{ADMINS, PERSONS, add, allow, change, in_force, propose, reason};
 use crate::support::{
     clock::TestClock,
     deployment::{Client, Deployment, Setup, decrypt, opened, to_decrypt},
@@ -25,17 +25,13 @@ p, spiffe://acme.example/pager, acme, policy, breakglass, operate, 0, 0, allow
 #: id=pager-approves reason=\"tests\"
 p, spiffe://acme.example/pager-approves, acme, policy, approve, operate, 0, 0, allow
 ";
-const OPERATOR: &str = "
-[[person]]
-id = \"operator\"
-principals = [\"spiffe://acme.example/operator\", \"spiffe://acme.example/pager\", \"spiffe://acme.example/pager-approves\"]
-";
+const OPERATOR: &str = ", \"spiffe://acme.example/pager\", \"spiffe://acme.example/pager-approves\"";
 
 async fn deployment() -> (Deployment, Arc<TestClock>) {
     let clock = Arc::new(TestClock::at(START));
     let machine = Machine { clock: clock.clone(), ..Machine::this() };
-    let setup =
-        Setup { policy: [ADMINS, MORE].concat(), catalogue: [PERSONS, OPERATOR].concat(), ..Default::default() };
+    let policy = [ADMINS, MORE].concat();
+    let setup = Setup { policy, catalogue: PERSONS.into(), operator: OPERATOR, ..Default::default() };
     (Deployment::start_on(machine, &std::env::temp_dir(), setup).await, clock)
 }
 
@@ -184,7 +180,7 @@ async fn bad_requests_name_their_field_and_another_tenants_glass_is_not_there() 
         ("seconds", |r| r.seconds = 59),
         ("seconds", |r| r.seconds = 14_401),
         ("reason", |r| r.reason = " ".into()),
-        ("reason", |r| r.reason = "so \"quoted\"".into()),
+        ("reason", |r| r.reason = "turned \u{202e}round".into()),
     ];
     for (field, break_it) in cases {
         let mut request = taking(HOUR);
@@ -216,7 +212,7 @@ async fn bad_requests_name_their_field_and_another_tenants_glass_is_not_there() 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_taken_is_there_after_a_restart_and_what_was_put_back_is_not() {
     let setup =
-        Setup { policy: [ADMINS, MORE].concat(), catalogue: [PERSONS, OPERATOR].concat(), ..Default::default() };
+        Setup { policy: [ADMINS, MORE].concat(), catalogue: PERSONS.into(), operator: OPERATOR, ..Default::default() };
     let mut server = Deployment::start_with(setup).await;
     let sealed = server.client("tester").await.seal("acme", "anna", EMAIL, b"a@mail.example", b"").await;
     take(&server.client("operator").await, HOUR).await.unwrap();
@@ -227,4 +223,36 @@ async fn what_is_taken_is_there_after_a_restart_and_what_was_put_back_is_not() {
     end(&operator, 1).await.unwrap();
     server.restart().await;
     assert!(!opens(&server.client("operator").await, &sealed).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whole_documents_leave_what_is_held_as_it_is_and_bring_back_nothing() {
+    let (server, clock) = deployment().await;
+    let (admin, operator) = (server.client("policy-admin").await, server.client("operator").await);
+    let sealed = server.client("tester").await.seal("acme", "anna", EMAIL, b"a@mail.example", b"").await;
+    let document = async |version| {
+        let request = v1::GetPolicyRequest { tenant: "_system".into(), document: true, version, ..Default::default() };
+        admin.policy().get_policy(request).await.unwrap().into_inner().document.unwrap()
+    };
+    let before = document(1).await;
+    let text = &before.policy;
+    let start = text.find("#: id=acme-test-masks ").unwrap();
+    let end = start + text[start..].match_indices('\n').nth(1).unwrap().0 + 1;
+    let narrower = v1::PolicyDocument { policy: [&text[..start], &text[end..]].concat(), ..before.clone() };
+    take(&operator, HOUR).await.unwrap();
+    // A directory from before the breaking says nothing of it, and ends nothing.
+    let answer = propose(&admin, "acme", 2, vec![change(Change::Document(narrower))]).await.unwrap();
+    assert_eq!(
+        (answer.proposal.unwrap().state(), answer.plan.unwrap().differences.len()),
+        (ProposalState::Approved, 1)
+    );
+    assert!(opens(&operator, &sealed).await, "still held");
+    // Once it has ended, neither a version from then nor one from before is kept from coming back.
+    clock.advance(Duration::from_secs(2 * HOUR));
+    for earlier in [2, 1] {
+        let back = propose(&admin, "acme", 3, vec![change(Change::Version(earlier))]).await.unwrap();
+        let plan = back.plan.unwrap();
+        assert_eq!((plan.differences.len(), plan.hidden_differences, plan.widens), (1, 0, true), "{earlier}: {plan:?}");
+    }
+    assert!(!opens(&operator, &sealed).await);
 }

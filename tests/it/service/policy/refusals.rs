@@ -89,7 +89,7 @@ async fn bad_changes_have_an_error_each_and_change_nothing() {
         (vec![remove("No Such")], "changes[0].remove", "[a-z0-9-]"),
         (vec![remove("acme-test-masks"), remove("acme-test-masks")], "changes[1].remove", "already"),
         (vec![remove("acme-test-masks"), change(Change::Version(1))], "changes[1].version", "only change"),
-        (vec![add(allow("acme-test-masks", "acme"))], "changes[0].add_grant.id", "is a grant already"),
+        (vec![add(allow("acme-test-masks", "acme"))], "changes[0].add_grant.id", "is taken already"),
         (vec![change(Change::ReplaceGrant(allow("more", "acme")))], "changes[0].replace_grant.id", "there is no grant"),
         (broken(|g| g.grantee = "*".into()), "changes[0].add_grant.grantee", "never *"),
         (broken(|g| g.grantee = "role:nobody".into()), "changes[0].add_grant.grantee", "not a role"),
