@@ -6,6 +6,7 @@ mod lifecycle;
 mod load;
 mod refusals;
 mod tenants;
+mod unused;
 
 use privet::proto::v1::{
     self, GrantEffect, PolicyChange, PolicyGrant, PolicyMembership, Proposal, ProposalState, policy_change::Change,
