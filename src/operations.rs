@@ -55,6 +55,7 @@ mod turns;
 mod validate;
 pub mod who_can;
 
+pub use decide::NAMED_MAX;
 pub use refusal::{Failure, FieldError, Halt, Reason, Refusal};
 pub use validate::{Header, Limits, Violation};
 

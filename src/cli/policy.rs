@@ -31,6 +31,7 @@ mod propose;
 mod recover;
 pub(super) mod show;
 mod simulate;
+mod standing;
 mod test;
 mod unused;
 pub(super) mod usage;

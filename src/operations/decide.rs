@@ -71,8 +71,8 @@ impl<'a> Decisions<'a> {
     }
 }
 
-/// Grants and roles named in one entry, at most.
-const NAMED_MAX: usize = 64;
+/// Grants and roles named in one entry, at most. One that names as many may have been decided by more.
+pub const NAMED_MAX: usize = 64;
 
 pub(super) fn add_distinct<'a>(names: &mut Vec<String>, more: impl Iterator<Item = &'a str>) {
     for name in more {

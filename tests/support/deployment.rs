@@ -127,6 +127,13 @@ impl Deployment {
         self.run_with(Changed::Refuse).await;
     }
 
+    /// The same, with time and randomness of the test's choice.
+    pub async fn run_at(&mut self, machine: Machine) {
+        let (running, address) = run_on(machine, self.dir.path()).await;
+        self.running = Some(running);
+        self.address = address;
+    }
+
     /// The same, where the policy's files may be others than the policy in force.
     pub async fn run_with(&mut self, changed: Changed) {
         let (running, address) = run_with(Machine::this(), self.dir.path(), changed).await;

@@ -48,6 +48,7 @@ pub(in super::super) fn got_policy(released: Answer<GetPolicy>) -> v1::GetPolicy
         }),
         next_page_token: shown.next_page_token,
         hidden: u32::try_from(shown.hidden).unwrap_or(u32::MAX),
+        emergency_roles: shown.emergency_roles.iter().map(ToString::to_string).collect(),
         receipts: receipts(evidence),
     }
 }

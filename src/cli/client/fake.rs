@@ -23,6 +23,7 @@ use super::*;
 
 pub(in super::super) mod audit;
 pub(in super::super) mod export;
+pub(in super::super) mod policy;
 
 use crate::proto::v1::{
     self, FieldError, Reason, Receipt, decrypt_stream_response, decrypted_field, encrypt_stream_response,

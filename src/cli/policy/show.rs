@@ -73,6 +73,8 @@ pub(in crate::cli) struct Read {
     pub(in crate::cli) version: PolicyVersion,
     pub(in crate::cli) lines: Lines,
     pub(in crate::cli) hidden: u32,
+    /// Of the roles that its lines name, those that are taken by breaking the glass.
+    pub(in crate::cli) emergency_roles: Vec<String>,
 }
 
 /// All pages of a version.
@@ -86,7 +88,8 @@ pub(in crate::cli) async fn all(clients: &Clients, mut request: GetPolicyRequest
         lines.grants.extend(page.grants);
         lines.memberships.extend(page.memberships);
         if page.next_page_token.is_empty() {
-            return Ok(Read { version: page.version.ok_or_else(misfit)?, lines, hidden: page.hidden });
+            let version = page.version.ok_or_else(misfit)?;
+            return Ok(Read { version, lines, hidden: page.hidden, emergency_roles: page.emergency_roles });
         }
         if page.next_page_token == request.page_token {
             return Err(misfit());

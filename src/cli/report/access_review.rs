@@ -61,7 +61,7 @@ impl AccessReview {
         let clients = self.connection.open().await?;
         let request = GetPolicyRequest { tenant: self.tenant.to_string(), ..Default::default() };
         let read = show::all(&clients, request).await?;
-        let usage = Usage::read(&clients, &self.tenant, since, terminal).await?;
+        let usage = Usage::read(&clients, &self.tenant, &read, since, terminal).await?;
         let rows = rows(&self.tenant, &read.lines.grants, &read.lines.memberships, &usage);
         if terminal.json {
             rows.iter().try_for_each(|row| put_json(&machine(row)))?;

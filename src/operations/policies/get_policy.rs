@@ -1,6 +1,6 @@
 //! GetPolicy: one version of the policy, as far as the caller may read it.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     refusal::Refusal,
@@ -9,14 +9,14 @@ use super::{
 };
 use crate::{
     audit::{Basis, Effects, Released, Unreleased},
-    id::{Action, Principal, Tenant},
+    id::{Action, Principal, Role, Tenant},
     identity::Caller,
     operations::{
         Halt, Header, Operation, Service, Violation,
         page::{self, Cursor},
         validate::{self, Checked},
     },
-    policy::{Grant, Membership, Snapshot, Sources},
+    policy::{Grant, Grantee, Membership, Snapshot, Sources},
     proto::stored as entries,
 };
 
@@ -62,6 +62,8 @@ pub struct Shown {
     pub next_page_token: String,
     /// Lines of all pages that are not shown.
     pub hidden: usize,
+    /// The emergency roles that lines of all pages name, as far as they are shown.
+    pub emergency_roles: BTreeSet<Role>,
 }
 
 /// What is known of a version beside its lines.
@@ -147,7 +149,15 @@ fn page(service: &Service, asked: &Asked, policy: &Snapshot, rights: &Rights<'_>
     for ((seen, line), at) in grants.chain(memberships).zip(0_u64..) {
         if !seen {
             shown.hidden += 1;
-        } else if at >= start && shown.next_page_token.is_empty() {
+            continue;
+        }
+        let named: [Option<&Role>; 2] = match &line {
+            Line::Grant(grant) => [role_of(&grant.grantee), None],
+            Line::Membership(membership) => [role_of(&membership.member), Some(&membership.role)],
+        };
+        let emergency = |role: &&Role| policy.catalogue().role(role.as_str()).is_some_and(|spec| spec.emergency);
+        shown.emergency_roles.extend(named.into_iter().flatten().filter(emergency).cloned());
+        if at >= start && shown.next_page_token.is_empty() {
             if shown.grants.len() + shown.memberships.len() == asked.page_size {
                 let cursor = Cursor { bound: policy.version(), next: at };
                 shown.next_page_token = service.page_key.token(cursor, &asked.query);
@@ -162,10 +172,24 @@ fn page(service: &Service, asked: &Asked, policy: &Snapshot, rights: &Rights<'_>
     shown
 }
 
+fn role_of(grantee: &Grantee) -> Option<&Role> {
+    match grantee {
+        Grantee::Role(role) => Some(role),
+        Grantee::Principal(_) => None,
+    }
+}
+
 impl Shown {
     fn of(version: Known) -> Self {
-        let (grants, memberships) = (Vec::new(), Vec::new());
-        Self { version, grants, memberships, document: None, next_page_token: String::new(), hidden: 0 }
+        Self {
+            version,
+            grants: Vec::new(),
+            memberships: Vec::new(),
+            document: None,
+            next_page_token: String::new(),
+            hidden: 0,
+            emergency_roles: BTreeSet::new(),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod load;
 mod persons;
 mod refusals;
 mod tenants;
+mod unused;
 
 use privet::proto::v1::{
     self, GrantEffect, PolicyChange, PolicyGrant, PolicyMembership, Proposal, ProposalState, policy_change::Change,

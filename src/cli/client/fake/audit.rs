@@ -4,7 +4,10 @@
 
 use std::{
     convert::Infallible,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use futures_util::{StreamExt, stream};
@@ -48,6 +51,8 @@ pub(in crate::cli) enum Tamper {
     SamePage,
     /// Pages have more than was asked for.
     LongPage,
+    /// Retention deletes so many entries once any are read since a time.
+    CutWhenRead(usize),
     /// Nothing is allowed.
     Denied,
     /// Nobody answers.
@@ -82,6 +87,8 @@ struct State {
     entries: Vec<AuditEntry>,
     leaves: Vec<Hash>,
     tamper: Mutex<Tamper>,
+    /// So many of the oldest entries are deleted.
+    cut: AtomicUsize,
 }
 
 /// A key that has nothing to do with the log, of this name.
@@ -102,7 +109,7 @@ impl Log {
             entry.leaf_hash = leaf_hash(&entry.raw).to_vec().into();
         }
         let leaves = entries.iter().map(|entry| leaf_hash(&entry.raw)).collect();
-        Self(Arc::new(State { entries, leaves, tamper: Mutex::new(Tamper::None) }))
+        Self(Arc::new(State { entries, leaves, tamper: Mutex::new(Tamper::None), cut: AtomicUsize::new(0) }))
     }
 
     /// Lies like this from now on.
@@ -207,7 +214,10 @@ impl AuditService for Log {
     ) -> Result<Response<v1::ListEntriesResponse>, Status> {
         self.allow()?;
         let request = request.into_inner();
-        let mut entries = self.0.entries.clone();
+        let mut entries = self.0.entries[self.0.cut.load(Relaxed)..].to_vec();
+        if let (Tamper::CutWhenRead(count), Some(_)) = (self.tamper(), request.start_time) {
+            self.0.cut.store(count, Relaxed);
+        }
         // Of the filters, this one.
         let since = request.start_time.map_or(i64::MIN, |time| time.seconds);
         entries.retain(|entry| entry.time.is_none_or(|time| time.seconds >= since));

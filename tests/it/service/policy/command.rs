@@ -12,20 +12,23 @@ use tempfile::TempDir;
 use super::deployment;
 use crate::{
     command::{code, privet, stderr, stdout},
-    support::deployment::{Deployment, encrypt, to_encrypt},
+    support::deployment::Deployment,
 };
 
 /// A server, and the identities of those who ask it.
-struct Site {
-    server: Deployment,
+pub(super) struct Site {
+    pub(super) server: Deployment,
     dir: TempDir,
 }
 
 impl Site {
     async fn start() -> Self {
-        let server = deployment().await;
+        Self::of(deployment().await)
+    }
+
+    pub(super) fn of(server: Deployment) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["policy-admin", "policy-approver", "dora-proposes", "other-admin", "auditor"] {
+        for name in ["policy-admin", "policy-approver", "dora-proposes", "other-admin", "auditor", "cleaner"] {
             let identity = dir.path().join(name);
             fs::create_dir(&identity).unwrap();
             server.ca.client(&[&format!("spiffe://acme.example/{name}")]).write(&identity);
@@ -34,11 +37,11 @@ impl Site {
         Self { server, dir }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    async fn policy(&self, who: &str, tenant: &str, args: &[&str]) -> Output {
+    pub(super) async fn policy(&self, who: &str, tenant: &str, args: &[&str]) -> Output {
         let identity = self.path(who).display().to_string();
         let server = format!("localhost:{}", self.server.address.port());
         let options = ["--tenant", tenant, "--identity", &identity, "--server", &server];
@@ -47,7 +50,7 @@ impl Site {
     }
 
     /// What a command writes that must do its work.
-    async fn done(&self, who: &str, tenant: &str, args: &[&str]) -> String {
+    pub(super) async fn done(&self, who: &str, tenant: &str, args: &[&str]) -> String {
         let output = self.policy(who, tenant, args).await;
         assert_eq!(code(&output), 0, "{args:?}: {}{}", stdout(&output), stderr(&output));
         let text = stdout(&output);
@@ -57,7 +60,7 @@ impl Site {
         text
     }
 
-    async fn json(&self, who: &str, tenant: &str, args: &[&str]) -> Value {
+    pub(super) async fn json(&self, who: &str, tenant: &str, args: &[&str]) -> Value {
         serde_json::from_str(&self.done(who, tenant, &[args, &["--json"]].concat()).await).unwrap()
     }
 }
@@ -188,35 +191,4 @@ async fn refusals_have_their_exit_codes() {
         (&rejected["proposal"]["state"], &rejected["proposal"]["decide_reason"]),
         (&json!("rejected"), &json!("it stays"))
     );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_has_needed_is_listed_and_proposed_away() {
-    let site = Site::start().await;
-    // As old as the policy and used, as old and unused, and younger than asked about.
-    let sealed = site.server.client("signup-service").await;
-    let request = encrypt("acme", vec![to_encrypt("anna", "pii/account/email", "anna@mail.example")]);
-    sealed.encryption().encrypt(request).await.unwrap();
-    let young = site.policy("auditor", "acme", &["unused", "--since", "1h"]).await;
-    assert_eq!(stdout(&young).lines().count(), 1, "no grant is an hour old: {}", stdout(&young));
-    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
-    let again = encrypt("acme", vec![to_encrypt("anna", "pii/account/email", "anna@mail.example")]);
-    sealed.encryption().encrypt(again).await.unwrap();
-    let unused = site.done("auditor", "acme", &["unused", "--since", "1s"]).await;
-    assert!(!unused.contains("signup-encrypts-account"), "{unused}");
-    assert!(unused.contains("billing-decrypts-email"), "{unused}");
-    assert!(!unused.contains("support-never-decrypts-billing"), "a deny is needed by not being tried: {unused}");
-
-    // The auditor writes the change, the admin proposes it; it takes what it can't be sure of to another person.
-    let file = site.server.dir.path().join("unused.json");
-    site.done("auditor", "acme", &["unused", "--since", "1s", "--changes", file.to_str().unwrap()]).await;
-    let all: Vec<Value> = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-    let one: Vec<&Value> = all.iter().filter(|change| change["remove"] == "billing-decrypts-email").collect();
-    std::fs::write(&file, serde_json::to_vec(&one).unwrap()).unwrap();
-    let propose = ["propose", "--change", file.to_str().unwrap(), "--reason", "nobody needed it"];
-    let proposed = site.done("policy-admin", "acme", &propose).await;
-    assert!(proposed.contains("policy version 2 in force"), "it only narrows: {proposed}");
-    // Who can't propose can't by this way either.
-    let refused = site.policy("auditor", "acme", &["unused", "--since", "1s", "--propose", "r"]).await;
-    assert_eq!(code(&refused), 1, "{}", stderr(&refused));
 }
