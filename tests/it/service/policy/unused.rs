@@ -32,7 +32,9 @@ p, spiffe://acme.example/cleaner, acme, policy, check, operate, 0, 0, allow
 ";
 
 fn setup(more: &str) -> Setup {
-    Setup { policy: [ADMINS, CLEANER, more].concat(), catalogue: PERSONS.into(), ..Default::default() }
+    let cleaner = "[[person]]\nid = \"cleaner\"\nprincipals = [\"spiffe://acme.example/cleaner\"]\n";
+    let catalogue = [PERSONS, cleaner].concat();
+    Setup { policy: [ADMINS, CLEANER, more].concat(), catalogue, ..Default::default() }
 }
 
 async fn site(more: &str) -> Site {
