@@ -1,11 +1,11 @@
 //! Which proposals still stand: a version that came into force since one was made may have changed what it is about.
 //!
 //! What somebody changes in one tenant leaves the proposals of others as they are: else one proposer could keep all others from
-//! ever being heard.
+//! ever being heard. What is changed for all of them may give a proposal another meaning, so it ends every one.
 
 use super::stored;
 use crate::{
-    id::Principal,
+    id::{Principal, Tenant},
     operations::{Halt, Service},
     proto::stored::{PolicyVersion, Proposal},
 };
@@ -44,15 +44,16 @@ impl Since {
 
     /// Whether a proposal can still be approved, as far as its tenants tell.
     pub(super) fn stands(&self, proposal: &Proposal) -> bool {
-        let since = self.versions.iter().filter(|version| version.version > proposal.base_version);
-        self.reaches(proposal.base_version) && { since }.all(|version| leaves_alone(version, proposal))
+        let mut since = self.versions.iter().filter(|version| version.version > proposal.base_version);
+        self.reaches(proposal.base_version) && since.all(|version| leaves_alone(version, proposal))
     }
 }
 
 /// Whether a version did nothing to a proposal.
 fn leaves_alone(version: &PolicyVersion, proposal: &Proposal) -> bool {
     if version.proposal > 0 {
-        return !version.tenants.iter().any(|tenant| proposal.tenants.contains(tenant));
+        let touches = |tenant: &String| *tenant == Tenant::system().as_str() || proposal.tenants.contains(tenant);
+        return !version.tenants.iter().any(touches);
     }
     // Without a proposal the glass was broken or mended, which touches no line that a proposal may be about; or else all of it
     // was put there on the host.

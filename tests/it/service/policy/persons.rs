@@ -76,6 +76,19 @@ async fn what_another_tenant_changes_leaves_a_proposal_open_and_its_difference_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_changed_for_all_tenants_supersedes_every_proposal() {
+    let server = deployment().await;
+    let (admin, approver) = (server.client("policy-admin").await, server.client("policy-approver").await);
+    let id = propose(&admin, "acme", 1, vec![add(allow("more", "acme"))]).await.unwrap().proposal.unwrap().id;
+    let nothing = vec![change(Change::Assertions("# none\n".into()))];
+    let all = propose(&admin, "_system", 1, nothing).await.unwrap().proposal.unwrap().id;
+    approve(&approver, "_system", all).await.unwrap();
+    assert_eq!(state(&admin, "acme", id).await, ProposalState::Superseded);
+    let late = approve(&approver, "acme", id).await.unwrap_err();
+    assert_eq!((late.code(), reason(&late).as_str()), (Code::Aborted, "STALE_BASE"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_same_tenant_changes_supersedes_its_proposals() {
     let server = deployment().await;
     let admin = server.client("policy-admin").await;
