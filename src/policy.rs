@@ -40,12 +40,12 @@ mod shards;
 mod sources;
 mod who_can;
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 pub use assertions::{Asserted, Assertions};
 pub use cache::DECISIONS_MAX;
 pub use change::{CHANGES_MAX, Candidate, Change, GrantDraft, MembershipDraft, apply};
-pub use csv::deceives;
+pub use csv::{REASON_BYTES_MAX, says_why};
 pub use diff::{Changed, Diff, Differences, FieldChange, FileChange, LINES_SHOWN_MAX};
 pub use document::Document;
 pub use explain::{Cause, Explanation, Mismatch, NEAR_MAX, Near, REACHING_MAX, Sight};
@@ -105,6 +105,7 @@ pub struct Snapshot {
     version: u64,
     hash: [u8; 32],
     document: Document,
+    tenants: BTreeSet<Tenant>,
     shards: shards::Shards,
     cache: cache::Cache,
     denied: Decision,
@@ -143,7 +144,8 @@ impl Snapshot {
     fn with(version: u64, document: Document, shards: shards::Shards) -> Self {
         let denied = Decision { verdict: Verdict::Deny, grant_ids: [].into(), roles: [].into(), valid_until: None };
         let cache = cache::Cache::new();
-        Self { version, hash: document.sources.hash(), document, shards, cache, denied }
+        let (hash, tenants) = (document.sources.hash(), document.rules.tenants());
+        Self { version, hash, document, tenants, shards, cache, denied }
     }
 
     /// Decides `question` at `now_secs` (since 1970). Never fails: what is unclear is denied, and not remembered.
@@ -193,6 +195,11 @@ impl Snapshot {
     /// The document's classes, purposes, roles and persons.
     pub fn catalogue(&self) -> &Catalogue {
         &self.document.catalogue
+    }
+
+    /// Every tenant that a rule names, and `_system`.
+    pub fn tenants(&self) -> &BTreeSet<Tenant> {
+        &self.tenants
     }
 
     /// The person behind a principal.

@@ -5,9 +5,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{Halt, Service, policies::stored};
+use super::{Halt, Service, apart, policies::stored};
 use crate::{policy::Snapshot, proto::stored::Entry, store::Store};
 
 /// Policies kept ready, at most.
@@ -75,23 +75,24 @@ impl Past {
         }
         let stored = stored::document(store, version).await.map_err(|error| Halt::unreadable(&error))?;
         let Some(sources) = stored else { return Ok(None) };
-        let built = apart(move || Snapshot::build_past(version, &sources)).await?;
+        let built = apart::work(move |_| Snapshot::build_past(version, &sources)).await?;
         let snapshot = built.map_err(|problems| {
             Halt::unreadable(&Lost::Unsound(version, problems.first().map(ToString::to_string).unwrap_or_default()))
         })?;
         Ok(Some(self.keep(snapshot)))
     }
 
-    /// Does work on whole policies: one at a time, for each takes a processor for a while and the memory of a document.
+    /// Does work on whole policies: one at a time, for each takes a processor for a while and the memory of a document. Not for
+    /// what an emergency would have to queue for.
     ///
     /// # Errors
     /// [`Halt`] if it stopped.
     pub(super) async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Halt> {
         let _one_at_a_time = self.turn().await?;
-        apart(work).await
+        apart::work(|_| work()).await
     }
 
-    async fn turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Halt> {
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, Halt> {
         self.building.acquire().await.map_err(|closed| Halt::unreadable(&closed))
     }
 
@@ -112,8 +113,4 @@ impl Past {
         kept.push_back(Arc::clone(&snapshot));
         snapshot
     }
-}
-
-async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Halt> {
-    spawn_blocking(work).await.map_err(|stopped| Halt::unreadable(&stopped))
 }

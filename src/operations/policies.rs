@@ -9,6 +9,7 @@
 
 pub mod approve;
 pub mod asked;
+mod candidate;
 pub mod get_policy;
 pub mod get_proposal;
 pub mod glass;

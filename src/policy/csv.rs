@@ -16,7 +16,10 @@
 //!
 //! This file reads one line at a time and refuses what does not parse; what lines mean together is `lint`'s.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     grant::{Effect, Grant, GrantId, Grantee, Membership, Pattern, Purposes, Tenants, Window, date, secs},
@@ -32,7 +35,7 @@ const RULES_MAX: usize = 100_000;
 /// The most lines a file may have: a rule, its comment, and room for what people write between them.
 const LINES_MAX: usize = 3 * RULES_MAX;
 /// The longest reason, in bytes.
-pub(super) const REASON_BYTES_MAX: usize = 300;
+pub const REASON_BYTES_MAX: usize = 300;
 /// The last second of the year 9999, the last that RFC 3339 can write.
 pub(super) const SECS_MAX: u64 = 253_402_300_799;
 const KEYS: [&str; 5] = ["id", "owner", "not_before", "expires", "reason"];
@@ -49,6 +52,18 @@ pub(super) struct Line<T> {
 pub(super) struct Rules {
     pub(super) grants: Vec<Line<Grant>>,
     pub(super) memberships: Vec<Line<Membership>>,
+}
+
+impl Rules {
+    /// Every tenant that a rule names, and `_system`.
+    pub(super) fn tenants(&self) -> BTreeSet<Tenant> {
+        let of_grants = self.grants.iter().filter_map(|line| match &line.rule.tenants {
+            Tenants::One(tenant) => Some(tenant),
+            Tenants::All => None,
+        });
+        let of_memberships = self.memberships.iter().map(|line| &line.rule.tenant);
+        of_grants.chain(of_memberships).cloned().chain([Tenant::system()]).collect()
+    }
 }
 
 /// Reads a file: the rules that parse, and a problem for each thing that doesn't.
@@ -272,9 +287,14 @@ impl Reader {
     }
 }
 
+/// Whether a text says why something is, or is done: one line that shows all that it is, no longer than the longest reason.
+pub fn says_why(text: &str) -> bool {
+    !text.trim().is_empty() && text.len() <= REASON_BYTES_MAX && !text.chars().any(deceives)
+}
+
 /// Whether a reader would not see what is there: control characters, those that turn the order of text or end a line, and those
 /// that show nothing (Unicode's tags, spaces without width).
-pub fn deceives(c: char) -> bool {
+pub(super) fn deceives(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}')
         || matches!(c, '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')

@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     Question, Snapshot, Verdict,
-    grant::{Effect, Grant, Grantee, Tenants, date},
+    grant::{Effect, Grant, Grantee, date},
     roles::RoleGraph,
     sources::POLICY,
 };
@@ -36,6 +36,14 @@ impl Person {
     /// Whether it can be told apart from every other person.
     pub fn is_listed(&self) -> bool {
         matches!(self, Self::Listed(_))
+    }
+
+    /// Its id as it is stored; empty: nobody knows who.
+    pub fn stored_id(&self) -> String {
+        match self {
+            Self::Listed(id) => id.to_string(),
+            Self::Unlisted(_) => String::new(),
+        }
     }
 }
 
@@ -75,7 +83,7 @@ pub fn four_eyes(snapshot: &Snapshot, now: u64) -> BTreeMap<Tenant, FourEyes> {
         };
         FourEyes { propose: persons(Action::Propose), approve: persons(Action::Approve) }
     };
-    control.tenants().into_iter().map(|tenant| (tenant.clone(), eyes(&tenant))).collect()
+    snapshot.tenants().iter().map(|tenant| (tenant.clone(), eyes(tenant))).collect()
 }
 
 /// Checks that from `now` on there always are two persons in each tenant, one to propose and another to approve.
@@ -86,21 +94,18 @@ pub fn four_eyes(snapshot: &Snapshot, now: u64) -> BTreeMap<Tenant, FourEyes> {
 /// # Errors
 /// A [`Problem`] that names the first tenant without them, and since when.
 pub fn keeps_control(before: Option<&Snapshot>, candidate: &Snapshot, now: u64) -> Result<(), Problem> {
-    let before = before.map(|snapshot| {
-        let control = Control::of(snapshot);
-        (control.tenants(), control)
-    });
+    let before = before.map(Control::of);
     let lacked_before = |tenant: &Tenant| {
-        let known = before.as_ref().filter(|(tenants, _)| tenants.contains(tenant));
-        known.map(|(_, control)| control.lacks(tenant, now)).unwrap_or_default()
+        let known = before.as_ref().filter(|control| control.snapshot.tenants().contains(tenant));
+        known.map(|control| control.lacks(tenant, now)).unwrap_or_default()
     };
     let control = Control::of(candidate);
-    for tenant in control.tenants() {
-        let lacks = control.lacks(&tenant, now);
+    for tenant in candidate.tenants() {
+        let lacks = control.lacks(tenant, now);
         if lacks.is_empty() {
             continue;
         }
-        if let Some(lost) = first_outside(&lacks, &lacked_before(&tenant)) {
+        if let Some(lost) = first_outside(&lacks, &lacked_before(tenant)) {
             let when = match (lost.start > now, lost.end < u64::MAX) {
                 (false, false) => String::new(),
                 (false, true) => format!(", until {}", date(lost.end)),
@@ -154,15 +159,6 @@ impl<'a> Control<'a> {
             grants: snapshot.grants().filter(decides).collect(),
             graphs: RoleGraph::by_tenant(memberships),
         }
-    }
-
-    /// `_system`, and every tenant that a rule names.
-    fn tenants(&self) -> BTreeSet<Tenant> {
-        let of_grants = self.snapshot.grants().filter_map(|grant| match &grant.tenants {
-            Tenants::One(tenant) => Some(tenant.clone()),
-            Tenants::All => None,
-        });
-        of_grants.chain(self.graphs.keys().cloned()).chain([Tenant::system()]).collect()
     }
 
     /// From `now` on, the times in which a tenant has no two such persons; in order, and no two of them touch.

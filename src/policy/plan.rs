@@ -48,6 +48,13 @@ impl Plan {
         Ok(Self { snapshot: Arc::new(snapshot), diff, impact })
     }
 
+    /// What leads from one policy to another that was found sound before.
+    pub fn to(before: &Snapshot, snapshot: Arc<Snapshot>) -> Self {
+        let diff = Diff::between(&before.document, &snapshot.document);
+        let impact = Impact::of(&before.document, &snapshot.document, &diff);
+        Self { snapshot, diff, impact }
+    }
+
     /// The same change of `now_in_force`, which others have changed since: the same rules become the same. `None` if it would
     /// be another change by now, or none that holds.
     pub fn again(&self, now_in_force: &Snapshot, now: u64) -> Option<Self> {

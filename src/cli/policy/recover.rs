@@ -18,7 +18,7 @@ use super::super::{
 use crate::{
     config::Config,
     operations::{policies::recover::recover, start},
-    policy::{self, Sources},
+    policy::{REASON_BYTES_MAX, Sources, says_why},
 };
 
 /// Put a policy in force that nobody approved, on record; the server must be stopped
@@ -54,7 +54,7 @@ impl Recover {
 }
 
 async fn put_in_force(dir: &Path, reason: &str, config: &Path) -> Result<u64> {
-    if reason.trim().is_empty() || reason.len() > REASON_BYTES_MAX || reason.chars().any(policy::deceives) {
+    if !says_why(reason) {
         bail!("--reason: must be one line of 1 to {REASON_BYTES_MAX} bytes that says why");
     }
     let sources = Sources::read(dir).map_err(start::Error::Policy)?;
@@ -65,6 +65,3 @@ async fn put_in_force(dir: &Path, reason: &str, config: &Path) -> Result<u64> {
     tokio::task::spawn_blocking(move || ending.join()).await?;
     Ok(recovered?)
 }
-
-/// The longest reason, in bytes.
-const REASON_BYTES_MAX: usize = 300;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
+    candidate::Candidate,
     get_proposal::{visible, visible_part},
-    plan::Candidate,
     refusal::Refusal,
     rights::Rights,
     said::Said,
@@ -107,7 +107,7 @@ impl Operation for ApproveProposal {
         }
 
         // Record, and with it put in force and release.
-        let version = candidate.snapshot.version();
+        let version = candidate.plan.snapshot.version();
         let said = Said::new(&*service.entropy, &asked.reason).map_err(|error| Halt::unreadable(&error))?;
         let approved = Proposal {
             state: ProposalState::Approved.into(),
@@ -122,7 +122,7 @@ impl Operation for ApproveProposal {
             "proposal {id} by {}, touching {}: policy version {version} in force, {}; reason {}",
             approved.proposer,
             approved.tenants.join(", "),
-            hex::encode(candidate.snapshot.hash()),
+            hex::encode(candidate.plan.snapshot.hash()),
             said.hash,
         );
         let record = rights.record(service, Self::NAME, header, Action::Approve, effect)?;
@@ -130,7 +130,7 @@ impl Operation for ApproveProposal {
         candidate.take_effect(&approved, &mut effects);
         let answer = Unreleased::new(visible_part(&rights, approved));
         let released = service.log.commit(record, basis(&rights, *id, at), effects, answer).await?;
-        service.put_in_force(candidate.snapshot);
+        service.put_in_force(candidate.plan.snapshot);
         Ok(released)
     }
 }

@@ -2,11 +2,8 @@
 
 use crate::{
     operations::{Violation, validate},
-    policy::{self, CHANGES_MAX, Change},
+    policy::{CHANGES_MAX, Change, REASON_BYTES_MAX, says_why},
 };
-
-/// The longest reason, in bytes.
-const REASON_BYTES_MAX: usize = 300;
 
 /// A change, as it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +47,7 @@ pub(super) fn wanted(sent: Vec<Sent>) -> Result<Wanted, Violation> {
 /// # Errors
 /// [`Violation`] for one that is too long or of several lines, and for none if there must be one.
 pub(super) fn reason(text: String, required: bool) -> Result<String, Violation> {
-    let says = !text.trim().is_empty() || !required;
-    if says && text.len() <= REASON_BYTES_MAX && !text.chars().any(policy::deceives) {
+    if says_why(&text) || text.is_empty() && !required {
         return Ok(text);
     }
     let from = u8::from(required);

@@ -2,11 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{
-    refusal::Refusal,
-    rights::{Rights, tenants_of},
-    stored,
-};
+use super::{refusal::Refusal, rights::Rights, stored};
 use crate::{
     audit::{Basis, Effects, Released, Unreleased},
     id::{Action, Principal, Role, Tenant},
@@ -111,9 +107,8 @@ impl Operation for GetPolicy {
         let Some(policy) = snapshot(service, &rights.policy, version).await? else {
             return Err(rights.refused(service, Self::NAME, header, Action::Read, Refusal::NoVersion));
         };
-        let tenants = tenants_of(&policy);
-        rights.look(tenants.iter());
-        let whole = tenants.iter().all(|tenant| rights.sees(tenant));
+        rights.look(policy.tenants().iter());
+        let whole = policy.tenants().iter().all(|tenant| rights.sees(tenant));
         if asked.document && !whole {
             return Err(rights.denied(service, Self::NAME, header, Action::Read, Tenant::system()));
         }

@@ -1,12 +1,6 @@
 //! GetProposal: one proposal, as far as the caller may read what it touches.
 
-use super::{
-    plan::{Candidate, Plan},
-    refusal::Refusal,
-    rights::Rights,
-    since::Since,
-    stored,
-};
+use super::{candidate::Candidate, plan::Plan, refusal::Refusal, rights::Rights, since::Since, stored};
 use crate::{
     audit::{Basis, Effects, Released, Unreleased},
     id::Action,
@@ -69,7 +63,7 @@ impl Operation for GetProposal {
             return Err(rights.refused(service, Self::NAME, header, Action::Read, Refusal::NoProposal));
         };
         let (candidate, simulation) = Candidate::of_proposal(service, &rights.policy, &proposal).await?;
-        let plan = candidate.plan(&mut rights, &simulation);
+        let plan = candidate.shown(&mut rights, &simulation);
         let since = Since::read(service, proposal.base_version, rights.policy.version()).await?;
         let shown = Shown { proposal: shown(&rights, &since, proposal), plan };
 

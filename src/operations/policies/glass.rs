@@ -12,7 +12,7 @@ use super::{rights::Rights, stored};
 use crate::{
     id::{Principal, Tenant},
     operations::{Halt, Service},
-    policy::{Person, Snapshot},
+    policy::Snapshot,
     proto::stored::{BrokenGlass, PolicyVersion},
     store::Effect,
 };
@@ -38,18 +38,10 @@ fn end_secs(glass: &BrokenGlass) -> u64 {
     if ended > 0 { ended.min(glass.expires_unix_secs) } else { glass.expires_unix_secs }
 }
 
-/// Who a principal is as a person; empty: nobody knows.
-fn person(policy: &Snapshot, principal: &Principal) -> String {
-    match policy.person_of(principal) {
-        Person::Listed(id) => id.to_string(),
-        Person::Unlisted(_) => String::new(),
-    }
-}
-
 /// Whether a breaking was this person's, under whatever name.
 fn is_of(glass: &BrokenGlass, policy: &Snapshot, principal: &Principal) -> bool {
-    let person = person(policy, principal);
-    let then = Principal::parse(&glass.principal).map(|then| self::person(policy, &then)).unwrap_or_default();
+    let person = policy.person_of(principal).stored_id();
+    let then = Principal::parse(&glass.principal).map(|then| policy.person_of(&then).stored_id()).unwrap_or_default();
     glass.principal == principal.as_str() || !person.is_empty() && (glass.person == person || then == person)
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::{
     asked::{self, Sent, Wanted},
-    plan::{self, Plan},
+    candidate,
+    plan::Plan,
     refusal::Refusal,
     rights::Rights,
     said::Said,
@@ -81,8 +82,8 @@ impl Operation for ProposeChange {
 
         // Decide, and find out what the change comes to: whom it touches decides who may make it.
         let mut rights = Rights::now(service, caller);
-        let may = plan::Asking { operation: Self::NAME, header };
-        let candidate = match plan::candidate(service, &mut rights, &may, *base_version, wanted).await? {
+        let may = candidate::Asking { operation: Self::NAME, header };
+        let candidate = match candidate::candidate(service, &mut rights, &may, *base_version, wanted).await? {
             Ok(candidate) => candidate,
             Err(problems) => {
                 let refusal = Refusal::bad_policy(problems);
@@ -90,7 +91,7 @@ impl Operation for ProposeChange {
             }
         };
         let widens = candidate.widens();
-        let person = candidate.person_before(&caller.principal);
+        let person = rights.policy.person_of(&caller.principal).stored_id();
         if widens {
             let refused = |refusal| rights.refused(service, Self::NAME, header, Action::Propose, refusal);
             // Whoever approved it could be the same.
@@ -116,14 +117,14 @@ impl Operation for ProposeChange {
             propose_time_unix_micros: service.log.now_micros(),
             reason: reason.clone(),
             reason_salt: said.salt,
-            policy_hash: candidate.snapshot.hash().to_vec(),
+            policy_hash: candidate.plan.snapshot.hash().to_vec(),
             widens,
             tenants: candidate.tenant_names(),
-            version: if widens { 0 } else { candidate.snapshot.version() },
+            version: if widens { 0 } else { candidate.plan.snapshot.version() },
             ..Default::default()
         };
         let body = ProposalBody { document: candidate.document().to_bytes(), simulation: Some(simulation.clone()) };
-        let plan = candidate.plan(&mut rights, &simulation);
+        let plan = candidate.shown(&mut rights, &simulation);
 
         // Record, and with it release; what narrows is in force from this entry on.
         let effect = describe(&proposal, &said.hash);
@@ -139,7 +140,7 @@ impl Operation for ProposeChange {
         let answer = Unreleased::new(Proposed { proposal, plan });
         let released = service.log.commit(record, basis, effects, answer).await?;
         if !widens {
-            service.put_in_force(candidate.snapshot);
+            service.put_in_force(candidate.plan.snapshot);
         }
         Ok(released)
     }

@@ -70,7 +70,7 @@ pub async fn recover(
         proposer: recoverer.as_str().to_owned(),
         reason: reason.to_owned(),
         reason_salt: said.salt,
-        tenants: super::rights::tenants_of(&snapshot).iter().map(Tenant::to_string).take(TENANTS_MAX).collect(),
+        tenants: snapshot.tenants().iter().map(Tenant::to_string).take(TENANTS_MAX).collect(),
         ..Default::default()
     };
     let effects = Effects {

@@ -29,13 +29,11 @@ pub(super) struct Rights<'a> {
     made: HashMap<(Tenant, Action), Decision>,
     /// Where the caller may read, as far as that was asked.
     seen: BTreeSet<Tenant>,
-    /// The tenants that the policy names.
-    named: Option<BTreeSet<Tenant>>,
 }
 
 impl<'a> Rights<'a> {
     pub(super) fn new(policy: Arc<Snapshot>, caller: &'a Caller, now_secs: u64) -> Self {
-        Self { policy, caller, now_secs, made: HashMap::new(), seen: BTreeSet::new(), named: None }
+        Self { policy, caller, now_secs, made: HashMap::new(), seen: BTreeSet::new() }
     }
 
     /// Under the policy in force now.
@@ -57,7 +55,7 @@ impl<'a> Rights<'a> {
         let purpose = Purpose::operate();
         let principal = &self.caller.principal;
         let system = Tenant::system();
-        let named = self.named.get_or_insert_with(|| tenants_of(&self.policy)).contains(tenant);
+        let named = self.policy.tenants().contains(tenant);
         if !named && !self.caller.may_name(&system) {
             return false;
         }
@@ -200,14 +198,4 @@ impl<'a> Rights<'a> {
         }
         Ok(Record::encode(&asked.tenant, entry, targets.finish())?)
     }
-}
-
-/// Every tenant that a policy names, and the deployment itself.
-pub(super) fn tenants_of(policy: &Snapshot) -> BTreeSet<Tenant> {
-    let of_grants = policy.grants().filter_map(|grant| match &grant.tenants {
-        Tenants::One(tenant) => Some(tenant),
-        Tenants::All => None,
-    });
-    let named = of_grants.chain(policy.memberships().map(|membership| &membership.tenant));
-    named.cloned().chain([Tenant::system()]).collect()
 }

@@ -2,7 +2,8 @@
 
 use super::{
     asked::{self, Sent, Wanted},
-    plan::{self, Plan},
+    candidate,
+    plan::Plan,
     rights::Rights,
 };
 use crate::{
@@ -57,11 +58,11 @@ impl Operation for Simulate {
 
         // Decide, and find out what the change comes to: whom it touches decides who may ask.
         let mut rights = Rights::now(service, caller);
-        let may = plan::Asking { operation: Self::NAME, header };
-        let simulated = match plan::candidate(service, &mut rights, &may, *base_version, wanted).await? {
+        let may = candidate::Asking { operation: Self::NAME, header };
+        let simulated = match candidate::candidate(service, &mut rights, &may, *base_version, wanted).await? {
             Ok(candidate) => {
                 let simulation = candidate.simulate(service).await?;
-                Ok(candidate.plan(&mut rights, &simulation))
+                Ok(candidate.shown(&mut rights, &simulation))
             }
             Err(problems) => Err(problems),
         };

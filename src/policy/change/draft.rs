@@ -156,8 +156,7 @@ impl Reader<'_> {
     }
 
     fn reason(&mut self, text: &str) -> Option<String> {
-        let fits = !text.trim().is_empty() && text.len() <= csv::REASON_BYTES_MAX;
-        if !fits || text.contains('"') || text.chars().any(csv::deceives) {
+        if !csv::says_why(text) || text.contains('"') {
             let max = csv::REASON_BYTES_MAX;
             self.refuse(
                 "reason",

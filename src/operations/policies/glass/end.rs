@@ -8,7 +8,7 @@ use crate::{
     id::Action,
     identity::Caller,
     operations::{
-        Halt, Header, Operation, Service, Violation,
+        Halt, Header, Operation, Service, Violation, apart,
         policies::{refusal::Refusal, rights::Rights, stored},
         validate::{self, Checked},
     },
@@ -69,7 +69,7 @@ impl Operation for EndBreakGlass {
         // Put it back, unless a change has done so.
         let before = Arc::clone(&rights.policy);
         let number = *number;
-        let built = service.past.work(move || glass::put_back(&before, number, now)).await;
+        let built = apart::work(move |_| glass::put_back(&before, number, now)).await;
         let snapshot = match built? {
             Ok(snapshot) => snapshot.map(Arc::new),
             Err(problems) => return Err(refused(&rights, Refusal::bad_policy(problems))),

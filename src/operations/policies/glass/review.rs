@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{end_secs, is_of, of_tenant, person};
+use super::{end_secs, is_of, of_tenant};
 use crate::{
     audit::{Basis, Effects, Released, Unreleased},
     id::Action,
@@ -63,7 +63,7 @@ impl Operation for ReviewBreakGlass {
         let Some(found) = of_tenant(service, *number, &header.tenant).await? else {
             return Err(refused(&rights, Refusal::NoGlass));
         };
-        if person(&rights.policy, &caller.principal).is_empty() {
+        if !rights.policy.person_of(&caller.principal).is_listed() {
             return Err(refused(&rights, Refusal::NoPerson));
         }
         if is_of(&found, &rights.policy, &caller.principal) {

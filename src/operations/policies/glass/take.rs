@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{AGAIN_SECS, SECS_DEFAULT, SECS_MAX, SECS_MIN, is_of, person, version};
+use super::{AGAIN_SECS, SECS_DEFAULT, SECS_MAX, SECS_MIN, is_of, version};
 use crate::{
     audit::{Basis, Effects, Released, Unreleased},
     id::{Action, Role},
     identity::Caller,
     operations::{
-        Halt, Header, Operation, Service, Violation,
+        Halt, Header, Operation, Service, Violation, apart,
         policies::{asked, refusal::Refusal, rights::Rights, said::Said, stored},
         validate::{self, Checked},
     },
@@ -76,7 +76,7 @@ impl Operation for BreakGlass {
             return Err(rights.denied(service, Self::NAME, header, action, header.tenant.clone()));
         }
         let refused = |rights: &Rights<'_>, refusal| rights.refused(service, Self::NAME, header, action, refusal);
-        let person = person(&rights.policy, &caller.principal);
+        let person = rights.policy.person_of(&caller.principal).stored_id();
         if person.is_empty() {
             return Err(refused(&rights, Refusal::NoPerson));
         }
@@ -94,7 +94,7 @@ impl Operation for BreakGlass {
             expires: now.saturating_add(*seconds),
         };
         let (before, expires) = (Arc::clone(&rights.policy), taking.expires);
-        let built = service.past.work(move || taking.take(&before, now)).await;
+        let built = apart::work(move |_| taking.take(&before, now)).await;
         let snapshot = match built? {
             Ok(snapshot) => Arc::new(snapshot),
             Err(problems) => return Err(refused(&rights, Refusal::bad_policy(problems))),
