@@ -1,16 +1,18 @@
-//! The catalogue: which personal data there is, why it may be touched, which roles there are, and who is behind which
-//! principals.
+//! The catalogue: which personal data there is, why it may be touched, which roles there are, who is behind which
+//! principals, and how many customers each may reach.
 //!
 //! Every class, purpose and role that a policy or a request names must be listed here; what isn't, does not exist. So a
 //! mistyped name is an error when the policy is loaded, and never a rule that silently matches nothing.
 //!
 //! INVARIANT: classes of one category agree on their retention, because a category is one key, and erasing is destroying it.
 
+mod budget;
 mod file;
 mod problem;
 
 use std::{collections::HashMap, sync::Arc};
 
+pub use budget::{Budget, Budgets, SUBJECTS_MAX, Spender, least};
 pub(crate) use file::toml_problem;
 pub use problem::Problem;
 pub(crate) use problem::line_at;
@@ -147,6 +149,7 @@ pub struct Catalogue {
     role_by_name: HashMap<Role, usize>,
     persons: Vec<PersonSpec>,
     person_by_principal: HashMap<Principal, usize>,
+    budgets: Budgets,
 }
 
 impl Catalogue {
@@ -196,6 +199,11 @@ impl Catalogue {
     /// Every person, in the order of the file.
     pub fn persons(&self) -> impl Iterator<Item = &PersonSpec> {
         self.persons.iter()
+    }
+
+    /// How many customers may be reached.
+    pub fn budgets(&self) -> &Budgets {
+        &self.budgets
     }
 
     /// Whether any class is of this category.

@@ -5,7 +5,7 @@
 //! # The way of a request
 //!
 //! ```text
-//! connection → principal → validate → decide (policy) → keys → crypto → commit (record) → release → response
+//! connection → principal → validate → decide (policy) → guard → keys → crypto → commit (record) → release → response
 //! ```
 //!
 //! # Reading order

@@ -4,7 +4,7 @@
 //!
 //! 1. who asks? An unidentified caller is refused.
 //! 2. is it a request? A malformed one is refused, with the field and the rule.
-//! 3. **attempt**: decide by the policy, find the keys, do the work, commit the record – and with it release the answer.
+//! 3. **attempt**: decide by the policy, ask the guard, find the keys, do the work, commit the record – and with it release the answer.
 //! 4. did the policy or a key move before the record committed? Then nothing was released: attempt again.
 //!
 //! The order is fixed: a denial never depends on whether a subject exists. An operation runs in a task of its own that holds
@@ -37,6 +37,7 @@ pub mod encrypt;
 pub mod explain;
 pub mod export_entries;
 mod filter;
+mod guard;
 pub mod inclusion_proof;
 pub mod indexing;
 pub mod list_entries;
@@ -81,6 +82,8 @@ pub struct Service {
     pub past: Past,
     /// Nonces.
     pub entropy: Arc<dyn Entropy>,
+    /// How many customers each principal has reached.
+    pub guard: Guard,
     /// Who is making keys for whom.
     pub turns: Turns,
     /// Counts refusals that come in floods.
@@ -96,6 +99,7 @@ pub struct Service {
 }
 
 pub use filter::Filter;
+pub use guard::Guard;
 pub use page::PageKey;
 pub use past::Past;
 pub use turns::Turns;

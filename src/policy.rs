@@ -55,6 +55,7 @@ pub use person::{FourEyes, Person, four_eyes, keeps_control};
 pub use plan::Plan;
 pub use reach::Reaching;
 pub use roles::CHAIN_MAX;
+pub use shards::NAMED_MAX as ROLES_MAX;
 pub use sources::{ASSERTIONS, CATALOGUE, MODEL, POLICY, POLICY_BYTES_MAX, Sources, Unreadable};
 pub use who_can::{Granted, Holders, Privilege};
 

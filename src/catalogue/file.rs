@@ -15,12 +15,15 @@ use super::{
 };
 use crate::id::{Category, Class, Invalid, PersonId, Principal, Purpose, Role};
 
+mod budgets;
+
 const ABOUT_BYTES_MAX: usize = 300;
 const RETENTION_DAYS_MAX: u32 = 36_525;
 const CLASSES_MAX: usize = 1_000;
 const PURPOSES_MAX: usize = 1_000;
 const ROLES_MAX: usize = 10_000;
 const PERSONS_MAX: usize = 10_000;
+const BUDGETS_MAX: usize = 10_000;
 
 pub(super) fn parse(file_name: &str, text: &str) -> Result<Catalogue, Vec<Problem>> {
     if text.len() > FILE_BYTES_MAX {
@@ -61,6 +64,8 @@ struct File {
     class: Vec<ClassEntry>,
     #[serde(default)]
     person: Vec<PersonEntry>,
+    #[serde(default)]
+    budget: Vec<budgets::BudgetEntry>,
 }
 
 #[derive(Deserialize)]
@@ -118,10 +123,12 @@ impl Reader<'_> {
         self.at_most("purpose", file.purpose.len(), PURPOSES_MAX);
         self.at_most("role", file.role.len(), ROLES_MAX);
         self.at_most("person", file.person.len(), PERSONS_MAX);
+        self.at_most("budget", file.budget.len(), BUDGETS_MAX);
         let purposes: Vec<PurposeSpec> = file.purpose.into_iter().filter_map(|entry| self.purpose(entry)).collect();
         let roles: Vec<RoleSpec> = file.role.into_iter().filter_map(|entry| self.role(entry)).collect();
         let classes = self.classes(file.class);
         let (persons, person_by_principal) = self.persons(file.person);
+        let budgets = self.budgets(file.budget, &roles);
         Catalogue {
             class_by_name: classes.iter().map(|spec| (spec.class.clone(), Arc::clone(spec))).collect(),
             purpose_by_name: purposes.iter().enumerate().map(|(at, spec)| (spec.purpose.clone(), at)).collect(),
@@ -131,6 +138,7 @@ impl Reader<'_> {
             roles,
             persons,
             person_by_principal,
+            budgets,
         }
     }
 

@@ -22,7 +22,7 @@ use crate::{
     config::Config,
     entropy::{Entropy, SystemEntropy},
     keyring::{self, Keyring},
-    operations::{self, PageKey, Service, segments::Rules, start::Changed},
+    operations::{self, Guard, PageKey, Service, segments::Rules, start::Changed},
     policy::Sources,
     server::{
         self, Ended, Parts, shutdown,
@@ -146,6 +146,7 @@ pub async fn start_on(machine: Machine, config: Config, options: Options) -> Res
         keyring,
         policy: ArcSwap::from_pointee(policy),
         past: Default::default(),
+        guard: Guard::default(),
         page_key: PageKey::random(&*entropy)?,
         entropy,
         turns: Default::default(),

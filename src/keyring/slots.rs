@@ -13,6 +13,11 @@ use crate::{
 pub struct Tag(pub(super) [u8; 16]);
 
 impl Tag {
+    /// The tag's bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
     /// Which of the tenant's bucket keys its subject's keys hang from: the first 12 bits.
     pub(super) fn bucket(self) -> u16 {
         let [high, low, ..] = self.0;

@@ -9,6 +9,7 @@ use super::{
     FieldError, Halt, Header, Operation, Service, Violation,
     decide::Decisions,
     describe,
+    guard::Spending,
     validate::{self, Checked},
 };
 use crate::{
@@ -17,6 +18,7 @@ use crate::{
     envelope,
     id::Action,
     identity::Caller,
+    keyring::TenantKeys,
     policy::Snapshot,
     proto::stored::{self, Outcome},
 };
@@ -80,17 +82,12 @@ impl Operation for ComputeIndex {
             return Err(describe::denied(service, Self::NAME, caller, header, &decisions, targets));
         }
 
-        // Compute.
+        // Compute, within the budget.
         let keys = service.tenant_keys(&header.tenant, at).await?;
+        let spending = service.guard.account(&caller.principal, decisions.budget(), now);
         let mut answer = Vec::with_capacity(values.len());
         for ((class, value), allowed) in values.iter().zip(allowed) {
-            let result = if allowed {
-                envelope::normalise(class.kind, value)
-                    .map(|normalised| envelope::blind_index(&keys.index_key(&class.class), &normalised))
-                    .map_err(|invalid| FieldError::invalid_value(invalid.rule))
-            } else {
-                Err(FieldError::DENIED)
-            };
+            let result = if allowed { index(&keys, &spending, class, value) } else { Err(FieldError::DENIED) };
             let outcome = result.as_ref().map_or_else(|error| error.outcome(), |_| Outcome::Indexed);
             targets.add(class.class.as_str(), "", outcome, None);
             answer.push(result);
@@ -101,4 +98,22 @@ impl Operation for ComputeIndex {
         let basis = Basis { policy: Some(decisions.basis()), ..Basis::default() };
         Ok(service.log.commit(record, basis, Effects::default(), Unreleased::new(answer)).await?)
     }
+}
+
+/// The blind index of a value, for whoever may reach one more customer: it is what finds them.
+///
+/// # Errors
+/// The value is not one of its class, or the budget is spent.
+pub(super) fn index(
+    keys: &TenantKeys,
+    spending: &Spending,
+    class: &ClassSpec,
+    value: &[u8],
+) -> Result<[u8; 17], FieldError> {
+    let normalised =
+        envelope::normalise(class.kind, value).map_err(|invalid| FieldError::invalid_value(invalid.rule))?;
+    let index = envelope::blind_index(&keys.index_key(&class.class), &normalised);
+    let [_version, id @ ..] = index;
+    spending.begin().spend(id)?;
+    Ok(index)
 }

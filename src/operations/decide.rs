@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::{
+    catalogue::{Budget, least},
     id::{Action, Class, ControlObject, Object, Principal, Purpose, Tenant},
-    policy::{Decision, Question, Snapshot, Verdict},
+    policy::{Decision, Question, ROLES_MAX, Snapshot, Verdict},
     proto::stored,
 };
 
@@ -58,6 +59,19 @@ impl<'a> Decisions<'a> {
     /// What the writer has to find unchanged.
     pub(super) fn basis(&self) -> (u64, Option<u64>) {
         (self.policy.version(), self.made.iter().filter_map(|(_, _, decision)| decision.valid_until).min())
+    }
+
+    /// How many customers the caller may reach by what was allowed: the least of everybody's budget, its own, and those of
+    /// the roles it acts by.
+    pub(super) fn budget(&self) -> Option<Budget> {
+        let budgets = self.policy.catalogue().budgets();
+        let allowed = self.made.iter().map(|(_, _, decision)| decision).filter(|decision| is_allow(decision));
+        allowed.fold(budgets.of(self.principal), |budget, decision| {
+            let named = decision.roles.iter().filter_map(|role| budgets.of_role(role)).reduce(Budget::and);
+            // As many roles as a decision names may be not all that it has.
+            let unnamed = (decision.roles.len() >= ROLES_MAX).then(|| budgets.of_any_role()).flatten();
+            least(budget, least(named, unnamed))
+        })
     }
 
     /// Writes what decided into a record.

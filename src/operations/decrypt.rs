@@ -8,6 +8,7 @@ use super::{
     FieldError, Halt, Header, Operation, Service, Violation,
     decide::Decisions,
     describe,
+    guard::Spending,
     subjects::Tags,
     validate::{self, Checked},
 };
@@ -17,7 +18,7 @@ use crate::{
     envelope::{self, Binding},
     id::{Action, Subject},
     identity::Caller,
-    keyring::{NoKey, WantOpen},
+    keyring::{NoKey, TenantKeys, WantOpen},
     policy::Snapshot,
     proto::stored::{self, Outcome},
     secret::Plaintext,
@@ -123,27 +124,20 @@ impl Operation for Decrypt {
         let policy = service.policy.load_full();
         let now = service.log.now_secs();
         let mut decisions = Decisions::new(policy, &caller.principal, &header.tenant, &header.purpose, now);
-        let served: Vec<Option<Served>> = fields.iter().map(|field| serve(&mut decisions, field)).collect();
+        let mut served: Vec<Result<Served, FieldError>> =
+            fields.iter().map(|field| serve(&mut decisions, field).ok_or(FieldError::DENIED)).collect();
         let mut targets = Targets::default();
-        if served.iter().all(Option::is_none) {
+        if served.iter().all(Result::is_err) {
             fields
                 .iter()
                 .for_each(|field| targets.add(field.class.class.as_str(), asked_for(field), Outcome::Denied, None));
             return Err(describe::denied(service, Self::NAME, caller, header, &decisions, targets));
         }
 
-        // Find the keys. What is not even shaped like a ciphertext needs none.
+        // Guard, and find the keys. What is not even shaped like a ciphertext needs none.
         let tenant_keys = service.tenant_keys(&header.tenant, at).await?;
-        let mut tags = Tags::new(&tenant_keys);
-        let wanted: Vec<WantOpen<'_>> = fields
-            .iter()
-            .zip(&served)
-            .filter_map(|(field, served)| {
-                served.as_ref()?;
-                let key_id = envelope::key_id(&field.ciphertext).ok()?;
-                Some(WantOpen { tag: tags.tag(&field.subject), category: &field.class.category, key_id })
-            })
-            .collect();
+        let spending = service.guard.account(&caller.principal, decisions.budget(), now);
+        let wanted = wanted(&spending, &tenant_keys, fields, &mut served);
         let opening = service
             .keyring
             .for_opening(&*service.store, &tenant_keys, &wanted, at)
@@ -155,8 +149,8 @@ impl Operation for Decrypt {
         let mut answer = Vec::with_capacity(fields.len());
         for (field, served) in fields.iter().zip(&served) {
             let (result, alias) = match served {
-                None => (Err(FieldError::DENIED), None),
-                Some(served) => {
+                Err(refused) => (Err(*refused), None),
+                Ok(served) => {
                     let key = envelope::key_id(&field.ciphertext).ok().and_then(|_| keys.next());
                     match key {
                         None => (Err(FieldError::INVALID_CIPHERTEXT), None),
@@ -200,6 +194,27 @@ impl Operation for Decrypt {
             refused.into()
         })
     }
+}
+
+/// The keys of what is served, within the budget; what is past it, is not.
+fn wanted<'a>(
+    spending: &Spending,
+    keys: &'a TenantKeys,
+    fields: &'a [AskedField],
+    served: &mut [Result<Served, FieldError>],
+) -> Vec<WantOpen<'a>> {
+    let mut purse = spending.begin();
+    let mut tags = Tags::new(keys);
+    let mut wanted = Vec::with_capacity(fields.len());
+    for (field, served) in fields.iter().zip(served).filter(|(_, served)| served.is_ok()) {
+        let tag = tags.tag(&field.subject);
+        if let Err(spent) = purse.spend(*tag.as_bytes()) {
+            *served = Err(spent);
+        } else if let Ok(key_id) = envelope::key_id(&field.ciphertext) {
+            wanted.push(WantOpen { tag, category: &field.class.category, key_id });
+        }
+    }
+    wanted
 }
 
 /// What the policy lets a field be served as.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{
     FieldError, Halt, Header, Operation, Service, Violation,
+    compute_index::index,
     decide::Decisions,
     describe,
     subjects::Tags,
@@ -122,6 +123,7 @@ impl Operation for Encrypt {
 
         // Find or make the keys.
         let tenant_keys = service.tenant_keys(&header.tenant, at).await?;
+        let spending = service.guard.account(&caller.principal, decisions.budget(), now);
         let mut tags = Tags::new(&tenant_keys);
         let permitted = || fields.iter().zip(&allowed).filter_map(|(field, allowed)| allowed.then_some(field));
         let wanted: Vec<WantSeal<'_>> = permitted()
@@ -157,7 +159,8 @@ impl Operation for Encrypt {
                         class: &class.class,
                         context: &field.context,
                     };
-                    let result = index(&tenant_keys, field).and_then(|index| {
+                    let index = field.index.then(|| index(&tenant_keys, &spending, class, &field.plaintext));
+                    let result = index.transpose().and_then(|index| {
                         let ciphertext = envelope::seal(key.sealing(), nonce, &binding, &field.plaintext)
                             .map_err(|_| FieldError::invalid_value("the value is too long to seal"))?;
                         Ok(Sealed { ciphertext, index, key_id: key.sealing().id(), key_version: key.version() })
@@ -195,13 +198,4 @@ impl Operation for Encrypt {
             }
         }
     }
-}
-
-fn index(keys: &crate::keyring::TenantKeys, field: &AskedField) -> Result<Option<[u8; 17]>, FieldError> {
-    if !field.index {
-        return Ok(None);
-    }
-    let normalised = envelope::normalise(field.class.kind, &field.plaintext)
-        .map_err(|invalid| FieldError::invalid_value(invalid.rule))?;
-    Ok(Some(envelope::blind_index(&keys.index_key(&field.class.class), &normalised)))
 }

@@ -96,7 +96,7 @@ pub enum Reason {
     UnknownSubject,
     /// The value is not one of its class.
     InvalidValue,
-    /// A key's budget is spent.
+    /// A key's budget of seals, or the caller's of different customers, is spent.
     OverBudget,
 }
 
@@ -111,6 +111,19 @@ impl FieldError {
         Self { reason: Reason::UnknownSubject, message: "nothing was ever sealed for this subject and category" };
     pub(super) const OVER_BUDGET: Self =
         Self { reason: Reason::OverBudget, message: "this subject and category has 64 live key versions: retire some" };
+
+    pub(super) const OVER_MINUTE: Self = Self {
+        reason: Reason::OverBudget,
+        message: "this caller has reached as many different subjects as it may this minute",
+    };
+    pub(super) const OVER_HOUR: Self = Self {
+        reason: Reason::OverBudget,
+        message: "this caller has reached as many different subjects as it may this hour",
+    };
+    pub(super) const OVER_DAY: Self = Self {
+        reason: Reason::OverBudget,
+        message: "this caller has reached as many different subjects as it may this day",
+    };
 
     /// A value that is not one of its class.
     pub(super) fn invalid_value(message: &'static str) -> Self {

@@ -30,7 +30,7 @@ const LINES_MAX: u64 = 400_000;
 /// What a shard takes beside its lines, in lines.
 const SHARD_LINES: usize = 40;
 /// How many grants, and how many roles, a decision names.
-pub(super) const NAMED_MAX: usize = 8;
+pub const NAMED_MAX: usize = 8;
 
 /// All shards of a policy, built when they are first asked for.
 pub(super) struct Shards {

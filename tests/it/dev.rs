@@ -126,5 +126,5 @@ fn machines_read_one_line_of_json() {
     let report: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!((report["held"].as_bool(), report["customers"].as_u64()), (Some(true), Some(2_500)));
     let steps: Vec<_> = report["steps"].as_array().unwrap().iter().map(|step| step["done"].as_str().unwrap()).collect();
-    assert_eq!(steps, ["sealed", "opened", "masked", "denied", "refused", "recorded", "proved"]);
+    assert_eq!(steps, ["sealed", "opened", "masked", "guarded", "denied", "refused", "recorded", "proved"]);
 }

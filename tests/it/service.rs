@@ -1,6 +1,7 @@
 //! The whole service over real mTLS on real sled: what it answers, what it refuses, and what its log then says.
 
 mod fields;
+mod guard;
 mod moments;
 mod policy;
 mod provable;

@@ -241,8 +241,9 @@ mod tests {
         let step = |(done, what): (Done, &str)| Step { done, held, what: what.to_owned(), millis: 12_345 };
         let steps = [
             (Done::Sealed, "17,498 values by signup-service, 7,845 by billing-service"),
-            (Done::Opened, "10,345 by billing-service, all 25,343 by privacy-officer; each as it was sealed"),
-            (Done::Masked, "14,998 values of account data, as support-desk recognises a customer"),
+            (Done::Opened, "10,345 by billing-service, 250 of 25 customers by privacy-officer: as sealed"),
+            (Done::Masked, "150 values of account data, as support-desk recognises a customer"),
+            (Done::Guarded, "100 of 100 more from privacy-officer: at most 30 customers a minute"),
             (Done::Denied, "a tax id to support-desk (wrong role), to billing for signup (wrong purpose)"),
             (Done::Refused, "one customer's e-mail address presented as another's: INVALID_CIPHERTEXT"),
             (Done::Recorded, "1,234 entries: 1,232 allowed, 2 denied; all 1,232 receipts found in the log"),
@@ -319,7 +320,7 @@ mod tests {
     fn quiet_is_a_line_for_each_step() {
         let outcome = outcome(true);
         let steps = report(&outcome, ".privet-dev", &[]).steps(PLAIN);
-        assert_eq!((steps.lines().count(), steps.matches('✓').count()), (7, 7), "{steps}");
+        assert_eq!((steps.lines().count(), steps.matches('✓').count()), (8, 8), "{steps}");
     }
 
     #[test]
@@ -346,7 +347,7 @@ mod tests {
     fn machines_get_all_of_it() {
         let outcome = outcome(true);
         let json = report(&outcome, ".privet-dev", &[]).json();
-        assert_eq!((json["held"].as_bool(), json["steps"].as_array().unwrap().len()), (Some(true), 7));
+        assert_eq!((json["held"].as_bool(), json["steps"].as_array().unwrap().len()), (Some(true), 8));
         assert_eq!(json["steps"][0]["done"], "sealed");
         assert_eq!(json["address"], "127.0.0.1:7443");
     }

@@ -53,7 +53,7 @@ pub(super) fn look(dir: &Path, now: u64) -> Result<Snapshot, Vec<Problem>> {
     if problems.is_empty() { Ok(snapshot) } else { Err(placed(dir, problems)) }
 }
 
-fn counts(snapshot: &Snapshot) -> [(&'static str, usize); 6] {
+fn counts(snapshot: &Snapshot) -> [(&'static str, usize); 7] {
     let catalogue = snapshot.catalogue();
     [
         ("grants", snapshot.grants().count()),
@@ -62,6 +62,7 @@ fn counts(snapshot: &Snapshot) -> [(&'static str, usize); 6] {
         ("purposes", catalogue.purposes().count()),
         ("roles", catalogue.roles().count()),
         ("persons", catalogue.persons().count()),
+        ("budgets", catalogue.budgets().count()),
     ]
 }
 

@@ -237,7 +237,11 @@ async fn seal_and_open(Clients { tester, support, .. }: &Clients, person: &Perso
     let mut request = decrypt("acme", fields);
     request.purpose = "support-ticket".into();
     let answer = support.encryption().decrypt(request).await.unwrap().into_inner();
-    assert_eq!(opened(&answer, 1).unwrap(), person.values[1].as_bytes());
+    match opened(&answer, 1) {
+        Ok(value) => assert_eq!(value, person.values[1].as_bytes()),
+        // Support reaches thirty persons a minute.
+        Err(reason) => assert_eq!(reason, v1::Reason::OverBudget),
+    }
     for field in answer.fields {
         if let Some(v1::decrypted_field::Result::Error(error)) = field.result {
             said.field(&error);
