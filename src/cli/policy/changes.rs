@@ -16,6 +16,7 @@ const BYTES_MAX: u64 = 4 << 20;
 #[serde(rename_all = "snake_case")]
 enum Change {
     AddGrant(Grant),
+    AddDeny(Deny),
     ReplaceGrant(Grant),
     AddMembership(Membership),
     ReplaceMembership(Membership),
@@ -38,6 +39,23 @@ struct Grant {
     #[serde(default)]
     expires: Option<String>,
     effect: Effect,
+    reason: String,
+}
+
+/// Keeps data from somebody in every form: plaintext, mask, new ciphertext and index. A deny of `decrypt` alone leaves the others.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Deny {
+    id: String,
+    grantee: String,
+    tenant: String,
+    object: String,
+    #[serde(default)]
+    purpose: Option<String>,
+    #[serde(default)]
+    not_before: Option<String>,
+    #[serde(default)]
+    expires: Option<String>,
     reason: String,
 }
 
@@ -81,20 +99,47 @@ pub(super) fn read(file: &Path) -> Result<Vec<PolicyChange>, Failure> {
 
 fn parse(text: &str) -> Result<Vec<PolicyChange>, String> {
     let changes: Vec<Change> = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let change = |change| {
-        Ok(PolicyChange {
-            change: Some(match change {
-                Change::AddGrant(grant) => policy_change::Change::AddGrant(grant.sent()?),
-                Change::ReplaceGrant(grant) => policy_change::Change::ReplaceGrant(grant.sent()?),
-                Change::AddMembership(membership) => policy_change::Change::AddMembership(membership.sent()?),
-                Change::ReplaceMembership(membership) => policy_change::Change::ReplaceMembership(membership.sent()?),
-                Change::Remove(id) => policy_change::Change::Remove(id),
-                Change::Catalogue(text) => policy_change::Change::Catalogue(text),
-                Change::Assertions(text) => policy_change::Change::Assertions(text),
-            }),
-        })
-    };
-    changes.into_iter().map(change).collect()
+    let mut sent = Vec::with_capacity(changes.len());
+    for change in changes {
+        sent.push(match change {
+            Change::AddGrant(grant) => policy_change::Change::AddGrant(grant.sent()?),
+            Change::AddDeny(deny) => {
+                for action in DENIED_TOGETHER {
+                    sent.push(policy_change::Change::AddGrant(deny.of(action).sent()?));
+                }
+                continue;
+            }
+            Change::ReplaceGrant(grant) => policy_change::Change::ReplaceGrant(grant.sent()?),
+            Change::AddMembership(membership) => policy_change::Change::AddMembership(membership.sent()?),
+            Change::ReplaceMembership(membership) => policy_change::Change::ReplaceMembership(membership.sent()?),
+            Change::Remove(id) => policy_change::Change::Remove(id),
+            Change::Catalogue(text) => policy_change::Change::Catalogue(text),
+            Change::Assertions(text) => policy_change::Change::Assertions(text),
+        });
+    }
+    Ok(sent.into_iter().map(|change| PolicyChange { change: Some(change) }).collect())
+}
+
+/// What gives data away in one form or another.
+const DENIED_TOGETHER: [&str; 4] = ["decrypt", "mask", "rewrap", "index"];
+
+impl Deny {
+    /// The deny of one of the actions: `decrypt` has the id as it is, the others end in their names.
+    fn of(&self, action: &str) -> Grant {
+        let id = if action == "decrypt" { self.id.clone() } else { format!("{}-{action}", self.id) };
+        Grant {
+            id,
+            grantee: self.grantee.clone(),
+            tenant: self.tenant.clone(),
+            object: self.object.clone(),
+            action: action.to_owned(),
+            purpose: self.purpose.clone().unwrap_or_else(|| "*".to_owned()),
+            not_before: self.not_before.clone(),
+            expires: self.expires.clone(),
+            effect: Effect::Deny,
+            reason: self.reason.clone(),
+        }
+    }
 }
 
 impl Grant {
@@ -143,6 +188,27 @@ fn moment(text: Option<&str>, id: &str, field: &str) -> Result<Option<Timestamp>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_deny_keeps_every_form_of_the_data_away() {
+        let text = r#"[{"add_deny": {"id": "no-tax", "grantee": "role:support", "tenant": "acme", "object": "pii/billing/*",
+            "expires": "2027-01-31T00:00:00Z", "reason": "r"}}, {"remove": "other"}]"#;
+        let changes = parse(text).unwrap();
+        let denies: Vec<_> = changes
+            .iter()
+            .filter_map(|change| match &change.change {
+                Some(policy_change::Change::AddGrant(grant)) => {
+                    assert!(grant.effect() == GrantEffect::Deny && grant.purpose == "*" && grant.expires.is_some());
+                    Some((grant.id.as_str(), grant.action.as_str()))
+                }
+                _ => None,
+            })
+            .collect();
+        let all =
+            [("no-tax", "decrypt"), ("no-tax-mask", "mask"), ("no-tax-rewrap", "rewrap"), ("no-tax-index", "index")];
+        assert_eq!((denies.as_slice(), changes.len()), (&all[..], 5));
+        assert!(parse(&text.replace("\"reason\"", "\"action\": \"mask\", \"reason\"")).is_err());
+    }
 
     #[test]
     fn changes_are_read_as_show_writes_lines() {

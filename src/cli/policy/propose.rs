@@ -20,7 +20,7 @@ use crate::proto::v1::{GetPolicyRequest, PolicyChange, ProposeChangeRequest, pol
 #[command(after_help = "\
 A file of changes is a JSON array; each element is one of
   {\"add_grant\": {…}}  {\"replace_grant\": {…}}  {\"add_membership\": {…}}  {\"replace_membership\": {…}}
-  {\"remove\": \"ID\"}  {\"catalogue\": \"TEXT\"}  {\"assertions\": \"TEXT\"}
+  {\"add_deny\": {…}}  {\"remove\": \"ID\"}  {\"catalogue\": \"TEXT\"}  {\"assertions\": \"TEXT\"}
 with grants and memberships as `privet policy show --json` gives them.
 
 Examples:
