@@ -12,6 +12,7 @@ mod encryption;
 pub mod farewell;
 mod policy;
 pub mod status;
+mod subject;
 mod tail;
 
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use crate::{
     proto::v1::{
         FILE_DESCRIPTOR_SET, audit_service_server::AuditServiceServer,
         authorization_service_server::AuthorizationServiceServer, encryption_service_server::EncryptionServiceServer,
-        policy_service_server::PolicyServiceServer,
+        policy_service_server::PolicyServiceServer, subject_service_server::SubjectServiceServer,
     },
 };
 
@@ -62,6 +63,9 @@ impl Api {
         let policy = PolicyServiceServer::new(self.clone())
             .max_decoding_message_size(message_bytes_max)
             .max_encoding_message_size(answer_bytes_max);
+        let subjects = SubjectServiceServer::new(self.clone())
+            .max_decoding_message_size(message_bytes_max)
+            .max_encoding_message_size(answer_bytes_max);
         let audit = AuditServiceServer::new(self)
             .max_decoding_message_size(message_bytes_max)
             .max_encoding_message_size(answer_bytes_max);
@@ -70,6 +74,7 @@ impl Api {
             .add_service(encryption)
             .add_service(authorization)
             .add_service(policy)
+            .add_service(subjects)
             .add_service(audit)
             .add_service(health);
         if reflection {

@@ -23,6 +23,7 @@ pub mod anchor;
 pub mod announcement;
 pub mod archive;
 pub mod block;
+pub mod certificate;
 pub mod checkpoint;
 pub mod entry;
 pub mod export;

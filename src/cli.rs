@@ -38,6 +38,7 @@ mod output;
 mod policy;
 mod receipts;
 mod report;
+mod subject;
 mod table;
 mod verifier;
 
@@ -93,6 +94,8 @@ enum Client {
     Policy(policy::Policy),
     #[command(subcommand)]
     BreakGlass(break_glass::BreakGlass),
+    #[command(subcommand)]
+    Subject(subject::Subject),
     #[command(subcommand)]
     Report(report::Report),
     #[command(subcommand)]
@@ -154,6 +157,7 @@ impl Client {
             Self::Explain(command) => command.run(terminal).await,
             Self::Policy(command) => command.run(terminal).await,
             Self::BreakGlass(command) => command.run(terminal).await,
+            Self::Subject(command) => command.run(terminal).await,
             Self::Report(command) => command.run(terminal).await,
             Self::Audit(command) => command.run(terminal).await,
         }

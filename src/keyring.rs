@@ -29,6 +29,7 @@ mod record;
 pub mod root;
 mod sealing;
 mod slots;
+mod subject;
 mod tenant;
 #[cfg(test)]
 mod testing;
@@ -42,9 +43,10 @@ use std::{
 };
 
 pub use opening::{Opening, WantOpen};
-pub use record::VERSIONS_MAX;
+pub use record::{Erased, ErasureId, VERSIONS_MAX};
 pub use sealing::{Pending, Sealing, WantSeal};
 pub use slots::{BUCKETS, Tag};
+pub use subject::{Changes, HOLD_REASON_BYTES_MAX, Held, Holding, Subjects, View};
 pub use tenant::{NewTenant, TenantKeys};
 pub use version::{Alias, SEALS_MAX, SEALS_UNSAVED_MAX, SubjectKey};
 
@@ -94,6 +96,9 @@ pub enum NoKey {
         /// How the log names the subject.
         alias: Alias,
     },
+    /// The subject's keys of this category were destroyed.
+    #[error("the subject was erased")]
+    Erased,
     /// The key may seal no more, and the record has no room for another version.
     #[error("the subject's record has no room for another key version; retire old ones")]
     OverBudget,

@@ -50,7 +50,8 @@ pub mod refusal;
 mod search;
 pub mod segments;
 pub mod start;
-mod subjects;
+pub mod subjects;
+mod tags;
 pub mod tail_entries;
 mod turns;
 mod validate;
@@ -183,6 +184,9 @@ async fn story<O: Operation>(
             Err(Halt::Denied(denied)) => return Err(service.refuse_denied(O::NAME, caller, denied).await),
             Err(Halt::Policy(refused, why)) => {
                 return Err(service.refuse_policy(O::NAME, caller, refused, why).await);
+            }
+            Err(Halt::Subject(refused, why)) => {
+                return Err(service.refuse_subject(O::NAME, caller, refused, why).await);
             }
             Err(Halt::NoEntry(missing)) => return Err(service.refuse_no_entry(O::NAME, caller, missing).await),
         }

@@ -59,11 +59,13 @@ pub enum Space {
     Segment = 10,
     /// Policy proposals, their bodies, and what is known of policy versions.
     Proposal = 11,
+    /// Certificates of erasures, by tenant and id.
+    Erasure = 12,
 }
 
 impl Space {
     /// Every space.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Block,
         Self::TenantHead,
         Self::Policy,
@@ -75,6 +77,7 @@ impl Space {
         Self::Checkpoint,
         Self::Segment,
         Self::Proposal,
+        Self::Erasure,
     ];
 }
 

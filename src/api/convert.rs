@@ -4,6 +4,7 @@ pub(super) mod audit;
 pub(super) mod authorization;
 pub(super) mod glass;
 pub(super) mod policy;
+pub(super) mod subject;
 
 use prost_types::Timestamp;
 
@@ -141,6 +142,7 @@ fn field_error(error: FieldError) -> v1::FieldError {
     let reason = match error.reason {
         Reason::Denied => v1::Reason::Denied,
         Reason::InvalidCiphertext => v1::Reason::InvalidCiphertext,
+        Reason::Erased => v1::Reason::SubjectErased,
         Reason::UnknownSubject => v1::Reason::UnknownSubject,
         Reason::InvalidValue => v1::Reason::InvalidValue,
         Reason::OverBudget => v1::Reason::OverBudget,

@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::admission::Refused;
-use crate::operations::{Failure, Refusal, policies};
+use crate::operations::{Failure, Refusal, policies, subjects};
 
 /// The domain of every `ErrorInfo`.
 pub const DOMAIN: &str = "privet.v1";
@@ -107,6 +107,7 @@ fn of_refusal(refusal: Refusal) -> Status {
             status(Code::NotFound, "the log has no such entry, or it is another tenant's", details("NO_ENTRY", None))
         }
         Refusal::Policy(refusal) => of_policy(&refusal),
+        Refusal::Subject(refusal) => of_subject(&refusal),
     }
 }
 
@@ -138,6 +139,15 @@ fn of_policy(refusal: &policies::refusal::Refusal) -> Status {
         Refusal::SelfApproval | Refusal::Beneficiary | Refusal::NoPerson | Refusal::OwnGlass => Code::PermissionDenied,
     };
     status(code, &refusal.to_string(), details)
+}
+
+fn of_subject(refusal: &subjects::refusal::Refusal) -> Status {
+    use subjects::refusal::Refusal;
+    let code = match refusal {
+        Refusal::Unknown | Refusal::NoHold | Refusal::NoErasure => Code::NotFound,
+        Refusal::Held { .. } | Refusal::NoRoom => Code::FailedPrecondition,
+    };
+    status(code, &refusal.to_string(), details(refusal.reason(), None))
 }
 
 fn details(reason: &str, retry_after: Option<Duration>) -> ErrorDetails {

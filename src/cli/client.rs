@@ -26,10 +26,16 @@ use super::failure::Failure;
 use crate::proto::v1::{
     audit_service_client::AuditServiceClient, authorization_service_client::AuthorizationServiceClient,
     encryption_service_client::EncryptionServiceClient, policy_service_client::PolicyServiceClient,
+    subject_service_client::SubjectServiceClient,
 };
 
 /// The code of a request of which nothing is allowed.
 pub const PERMISSION_DENIED: tonic::Code = tonic::Code::PermissionDenied;
+
+/// The codes of a request about one subject of which nothing is stored, or that is held.
+pub const NOT_FOUND: tonic::Code = tonic::Code::NotFound;
+/// As above.
+pub const FAILED_PRECONDITION: tonic::Code = tonic::Code::FailedPrecondition;
 
 /// Messages as a server sends them.
 pub type Messages<M> = tonic::Streaming<M>;
@@ -170,6 +176,11 @@ impl Clients {
     /// Reads and changes the policy.
     pub fn policy(&self) -> PolicyServiceClient<Channel> {
         PolicyServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// Erases subjects, holds them, and says what is held of them.
+    pub fn subjects(&self) -> SubjectServiceClient<Channel> {
+        SubjectServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     /// Reads the access log.

@@ -65,6 +65,15 @@ impl Value {
     }
 }
 
+/// Reads a text that is no secret, such as a signed note.
+///
+/// # Errors
+/// [`Failure`] (usage) if it can't be read, is longer than 1 MiB or no text.
+pub fn text(file: &Path) -> Result<String, Failure> {
+    let bytes = read(Some(file))?;
+    String::from_utf8(bytes.to_vec()).map_err(|_| Failure::usage(format!("{} is no text", name(Some(file)))))
+}
+
 /// The subject of a request, out of an argument or a file.
 ///
 /// # Errors

@@ -106,6 +106,9 @@ impl Seen {
             Found::Unread | Found::Absent(_) => return Ok(Err(NoKey::UnknownSubject)),
         };
         let Some(version) = record.find(want.category, want.key_id) else {
+            if record.is_erased(want.category) {
+                return Ok(Err(NoKey::Erased));
+            }
             return Ok(Err(NoKey::NoSuchKey { alias: record.alias }));
         };
         let place = Place { tenant: tenant.tenant(), tag: self.tag, bucket: &record.bucket };

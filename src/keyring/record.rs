@@ -2,7 +2,7 @@
 //!
 //! Stored as `0x01 ‖ nonce ‖ AES-256-GCM(bucket key, SubjectBody) ‖ tag`, bound to tenant, tag and bucket. A record that this
 //! file did not write is refused as damaged, whatever is wrong with it. A later format takes another first byte: one that
-//! adds fields to the body must, or an older program would drop them.
+//! adds fields to the body must, or an older program would drop them. So `0x02` came with erasures; `0x01` is still read.
 //!
 //! A record is immutable. A change makes a new one that shares the versions.
 
@@ -25,22 +25,41 @@ pub const VERSIONS_MAX: usize = 64;
 pub(super) struct Record {
     pub alias: Alias,
     pub bucket: Arc<Bucket>,
-    categories: Vec<CategoryKeys>,
-    holds: Vec<stored::Hold>,
-    closed_unix_secs: u64,
+    pub categories: Vec<CategoryKeys>,
+    pub holds: Vec<stored::Hold>,
+    pub closed_unix_secs: u64,
+    pub erased: Vec<Erased>,
 }
 
 #[derive(Clone)]
-struct CategoryKeys {
-    category: Category,
+pub(super) struct CategoryKeys {
+    pub category: Category,
     /// Ascending by number, never empty.
-    versions: Vec<Arc<Version>>,
+    pub versions: Vec<Arc<Version>>,
 }
+
+/// What was erased and not reinstated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Erased {
+    /// The category; `None` for every one there is, and then it is the only one.
+    pub category: Option<Category>,
+    /// Names the certificate.
+    pub erasure: ErasureId,
+}
+
+/// The name of an erasure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ErasureId(pub [u8; 16]);
 
 impl Record {
     /// A subject without any key yet.
     pub(super) fn new(alias: Alias, bucket: Arc<Bucket>) -> Self {
-        Self { alias, bucket, categories: Vec::new(), holds: Vec::new(), closed_unix_secs: 0 }
+        Self { alias, bucket, categories: Vec::new(), holds: Vec::new(), closed_unix_secs: 0, erased: Vec::new() }
+    }
+
+    /// Whether a category was erased and not reinstated.
+    pub(super) fn is_erased(&self, category: &Category) -> bool {
+        self.erased.iter().any(|erased| erased.category.as_ref().is_none_or(|erased| erased == category))
     }
 
     /// The version that seals for a category.
@@ -57,14 +76,26 @@ impl Record {
     /// keeps each category's bound, and the bound on a stored value with every number at its longest, so that writing down
     /// a count never fails.
     pub(super) fn has_room(&self, category: &Category, planned: usize) -> bool {
-        let versions: usize = self.categories.iter().map(|one| one.versions.len()).sum();
-        let holds: usize = self.holds.iter().map(|hold| hold.encoded_len() + 4).sum();
         // Each planned version may open a category of its own.
-        let bytes = FIXED_BYTES
-            + (versions + planned + 1) * VERSION_BYTES_MAX
-            + (self.categories.len() + planned + 1) * CATEGORY_BYTES_MAX
-            + holds.max(HOLDS_BYTES_RESERVED);
+        let bytes = self.keys_bytes_max(planned + 1) + self.holds_bytes().max(HOLDS_BYTES_RESERVED);
         self.versions(category).len() < VERSIONS_MAX && bytes <= VALUE_BYTES_MAX
+    }
+
+    /// The longest that it may be stored as it is.
+    pub(super) fn bytes_max(&self) -> usize {
+        self.keys_bytes_max(0) + self.holds_bytes()
+    }
+
+    fn keys_bytes_max(&self, more: usize) -> usize {
+        let versions: usize = self.categories.iter().map(|one| one.versions.len()).sum();
+        FIXED_BYTES
+            + self.erased.len() * ERASED_BYTES_MAX
+            + (versions + more) * VERSION_BYTES_MAX
+            + (self.categories.len() + more) * CATEGORY_BYTES_MAX
+    }
+
+    fn holds_bytes(&self) -> usize {
+        self.holds.iter().map(|hold| hold.encoded_len() + 4).sum()
     }
 
     /// Adds a version newer than all others of its category.
@@ -106,7 +137,7 @@ impl Record {
     pub(super) fn open(place: Place<'_>, bucket: &Arc<Bucket>, stored: &[u8]) -> Result<Self, NotThis> {
         let record = stored::SubjectRecord::decode(stored).map_err(|_| NotThis::Sealed)?;
         let (format, sealed) = record.sealed_body.split_first().ok_or(NotThis::Sealed)?;
-        if *format != FORMAT {
+        if !matches!(*format, FORMAT_BEFORE_ERASURES | FORMAT) {
             return Err(NotThis::Sealed);
         }
         let body = aead::open(&bucket.key, &body_place(place), sealed).ok_or(NotThis::Sealed)?;
@@ -130,11 +161,16 @@ impl Record {
             category: one.category.to_string(),
             versions: one.versions.iter().map(version).collect(),
         };
+        let erased = |one: &Erased| stored::ErasedCategory {
+            category: one.category.as_ref().map(ToString::to_string).unwrap_or_default(),
+            erasure_id: one.erasure.0.to_vec(),
+        };
         stored::SubjectBody {
             alias: self.alias.0.to_vec(),
             categories: self.categories.iter().map(category).collect(),
             holds: self.holds.clone(),
             closed_unix_secs: self.closed_unix_secs,
+            erased: self.erased.iter().map(erased).collect(),
         }
     }
 
@@ -150,6 +186,20 @@ impl Record {
             }
             let versions = stored.versions.into_iter().map(version_from).collect::<Option<_>>()?;
             record.categories.push(CategoryKeys { category, versions });
+        }
+        let all = body.erased.len();
+        for stored in body.erased {
+            let category = match stored.category.as_str() {
+                "" if all > 1 => return None,
+                "" => None,
+                category => Some(Category::parse(category).ok()?),
+            };
+            let erasure = ErasureId(stored.erasure_id.try_into().ok()?);
+            record.erased.push(Erased { category, erasure });
+        }
+        // Nothing is left of what was erased.
+        if record.categories.iter().any(|one| record.is_erased(&one.category)) {
+            return None;
         }
         Some(record)
     }
@@ -180,7 +230,8 @@ fn body_place(place: Place<'_>) -> Vec<u8> {
     ])
 }
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+const FORMAT_BEFORE_ERASURES: u8 = 1;
 
 /// Alias, close time, seal, format byte and message headers.
 const FIXED_BYTES: usize = 96;
@@ -191,8 +242,11 @@ const VERSION_BYTES_MAX: usize = 111;
 /// A category's name and headers.
 const CATEGORY_BYTES_MAX: usize = 40;
 
+/// An erased category's name, the erasure's id and headers.
+const ERASED_BYTES_MAX: usize = 56;
+
 /// What new keys leave free, so that a hold can still be placed on a full record.
-const HOLDS_BYTES_RESERVED: usize = 512;
+const HOLDS_BYTES_RESERVED: usize = 704;
 
 #[cfg(test)]
 mod tests {
@@ -238,6 +292,7 @@ mod tests {
             categories in vec(vec((stored_version(), 1..1000_u32), 1..8), 0..5),
             holds in vec(("[a-z]{0,20}", "[a-z]{0,20}", any::<u64>()), 0..3),
             closed_unix_secs in any::<u64>(),
+            erased in vec(any::<[u8; 16]>(), 0..4),
         ) -> stored::SubjectBody {
             let categories = categories.into_iter().enumerate().map(|(n, versions)| {
                 let mut number = 0;
@@ -247,12 +302,18 @@ mod tests {
                 });
                 stored::CategoryKeys { category: category(n).to_string(), versions: versions.collect() }
             });
-            let holds = holds.into_iter().map(|(id, reference, placed_unix_secs)| stored::Hold { id, reference, placed_unix_secs });
+            let holds = holds.into_iter().map(|(id, reason, placed_unix_secs)| {
+                stored::Hold { id, reason, placed_unix_secs, placed_by: "spiffe://a/b".into(), reason_salt: vec![5; 16] }
+            });
             stored::SubjectBody {
                 alias: alias.to_vec(),
                 categories: categories.collect(),
                 holds: holds.collect(),
                 closed_unix_secs,
+                erased: erased.into_iter().enumerate().map(|(n, id)| stored::ErasedCategory {
+                    category: category(1_000 + n).to_string(),
+                    erasure_id: id.to_vec(),
+                }).collect(),
             }
         }
     }
@@ -337,6 +398,29 @@ mod tests {
         assert!(!opens(body(vec![one(vec![stored::KeyVersion { wrapped_key: vec![1; 59], ..version(1) }])])));
         assert!(!opens(body(vec![stored::CategoryKeys { category: "A".into(), versions: vec![version(1)] }])));
         assert!(!opens(stored::SubjectBody { alias: vec![1; 15], ..Default::default() }));
+        let erased = |category: &str| stored::ErasedCategory { category: category.into(), erasure_id: vec![1; 16] };
+        let with = |erased| stored::SubjectBody { erased, ..body(vec![one(vec![version(1)])]) };
+        assert!(opens(with(vec![erased("billing"), erased("usage")])));
+        for bad in [vec![erased("account")], vec![erased("")], vec![erased("A")]] {
+            assert!(!opens(with(bad)), "keys of what was erased");
+        }
+        let without = |erased| stored::SubjectBody { erased, ..body(Vec::new()) };
+        assert!(opens(without(vec![erased("")])) && !opens(without(vec![erased(""), erased("usage")])));
+        assert!(!opens(without(vec![stored::ErasedCategory { erasure_id: vec![1; 15], ..erased("usage") }])));
+    }
+
+    #[test]
+    fn a_record_from_before_there_were_erasures_opens() {
+        let acme = Tenant::parse("acme").unwrap();
+        let bucket = bucket();
+        let place = Place { tenant: &acme, tag: TAG, bucket: &bucket };
+        let mut record = Record::new(Alias([2; 16]), Arc::clone(&bucket));
+        record.push(&category(1), largest(1));
+        let mut sealed = stored::SubjectRecord::decode(record.seal(place, &[3; NONCE_BYTES]).as_slice()).unwrap();
+        for (format, opens) in [(0, false), (1, true), (2, true), (3, false)] {
+            sealed.sealed_body[0] = format;
+            assert_eq!(Record::open(place, &bucket, &sealed.encode_to_vec()).is_ok(), opens, "{format}");
+        }
     }
 
     #[test]

@@ -103,6 +103,7 @@ impl Keyring {
                     key.map(Arc::clone).ok_or(NoKey::OverBudget)
                 }
                 Choice::None => Err(NoKey::OverBudget),
+                Choice::Erased => Err(NoKey::Erased),
             });
         }
         Ok(sealing)
@@ -128,6 +129,8 @@ enum Choice<'a> {
     Fresh(usize),
     /// None: budget and record are full.
     None,
+    /// None: the category was erased.
+    Erased,
 }
 
 impl<'a> Draft<'a> {
@@ -141,6 +144,9 @@ impl<'a> Draft<'a> {
     }
 
     fn choose(&mut self, want: &WantSeal<'a>, now_unix_secs: u64, age_max_secs: u64) -> Choice<'a> {
+        if self.record.is_some_and(|record| record.is_erased(want.category)) {
+            return Choice::Erased;
+        }
         let seals = u64::from(want.seals);
         if let Some(at) = self.fresh.iter().position(|fresh| fresh.category == want.category) {
             let Some(fresh) = self.fresh.get_mut(at).filter(|fresh| fresh.seals + seals <= SEALS_MAX) else {
@@ -217,7 +223,7 @@ impl<'a> Draft<'a> {
 const ALIAS_BYTES: usize = 16;
 
 /// Most versions that one operation makes for one subject: as many as an empty record surely holds.
-const FRESH_MAX: usize = 48;
+const FRESH_MAX: usize = 47;
 
 const DAMAGED: Error = Error::Damaged { what: "a subject's record" };
 

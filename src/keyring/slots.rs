@@ -72,7 +72,8 @@ pub(super) fn read(slot: &Slot) -> Option<Held<'_>> {
         | Space::LogKey
         | Space::Checkpoint
         | Space::Segment
-        | Space::Proposal => None,
+        | Space::Proposal
+        | Space::Erasure => None,
     }
 }
 

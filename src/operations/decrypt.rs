@@ -9,7 +9,7 @@ use super::{
     decide::Decisions,
     describe,
     guard::Spending,
-    subjects::Tags,
+    tags::Tags,
     validate::{self, Checked},
 };
 use crate::{
@@ -170,6 +170,7 @@ impl Operation for Decrypt {
                         Some(Err(NoKey::NoSuchKey { alias })) => {
                             (Err(FieldError::INVALID_CIPHERTEXT), Some(*alias.as_bytes()))
                         }
+                        Some(Err(NoKey::Erased)) => (Err(FieldError::ERASED), None),
                         // Opening spends no budget.
                         Some(Err(NoKey::OverBudget)) => (Err(FieldError::OVER_BUDGET), None),
                     }

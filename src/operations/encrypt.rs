@@ -9,7 +9,7 @@ use super::{
     compute_index::index,
     decide::Decisions,
     describe,
-    subjects::Tags,
+    tags::Tags,
     validate::{self, Checked},
 };
 use crate::{
@@ -169,6 +169,7 @@ impl Operation for Encrypt {
                 }
                 Some((Err(no_key), _)) => match no_key {
                     NoKey::OverBudget => (Err(FieldError::OVER_BUDGET), None),
+                    NoKey::Erased => (Err(FieldError::ERASED), None),
                     // Sealing makes the key that is not there.
                     NoKey::UnknownSubject | NoKey::NoSuchKey { .. } => (Err(FieldError::UNKNOWN_SUBJECT), None),
                 },

@@ -22,7 +22,7 @@ pub mod refusal;
 pub mod reject;
 mod replay;
 mod rights;
-mod said;
+pub(super) mod said;
 pub mod simulate;
 mod since;
 pub(super) mod stored;

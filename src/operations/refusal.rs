@@ -1,6 +1,6 @@
 //! How requests and fields fail.
 
-use super::{Service, Violation, describe, policies};
+use super::{Service, Violation, describe, policies, subjects};
 use crate::{
     audit::{self, Record, Refused, Released, tally},
     id::Tenant,
@@ -31,6 +31,8 @@ pub enum Refusal {
     NoEntry,
     /// The policy is not changed like that, or has no such part.
     Policy(policies::refusal::Refusal),
+    /// Nothing like that is done to the subject.
+    Subject(subjects::refusal::Refusal),
 }
 
 impl audit::Refusal for Refusal {}
@@ -65,6 +67,8 @@ pub enum Halt {
     NoEntry(Denied),
     /// What is asked of the policy can't be: to be recorded and refused.
     Policy(Denied, policies::refusal::Refusal),
+    /// What is asked of a subject can't be: to be recorded and refused.
+    Subject(Denied, subjects::refusal::Refusal),
     /// No further attempt helps.
     Failed(Failure),
 }
@@ -92,6 +96,8 @@ pub enum Reason {
     Denied,
     /// Not a ciphertext of this tenant, subject, class and context.
     InvalidCiphertext,
+    /// The subject's key for this category was destroyed.
+    Erased,
     /// Nothing was ever sealed for this subject and category.
     UnknownSubject,
     /// The value is not one of its class.
@@ -107,6 +113,8 @@ impl FieldError {
         reason: Reason::InvalidCiphertext,
         message: "not a ciphertext of this tenant, subject, class and context",
     };
+    pub(super) const ERASED: Self =
+        Self { reason: Reason::Erased, message: "this subject's key for this category was destroyed" };
     pub(super) const UNKNOWN_SUBJECT: Self =
         Self { reason: Reason::UnknownSubject, message: "nothing was ever sealed for this subject and category" };
     pub(super) const OVER_BUDGET: Self =
@@ -135,6 +143,7 @@ impl FieldError {
         match self.reason {
             Reason::Denied => Outcome::Denied,
             Reason::InvalidCiphertext => Outcome::InvalidCiphertext,
+            Reason::Erased => Outcome::SubjectErased,
             Reason::UnknownSubject => Outcome::UnknownSubject,
             Reason::InvalidValue => Outcome::InvalidValue,
             Reason::OverBudget => Outcome::OverBudget,
@@ -231,6 +240,20 @@ impl Service {
         let principal = Some(caller.principal.clone());
         let kind = tally::Kind { operation, principal, tenant, reason: why.reason() };
         self.refuse(kind, DENIED_EACH_MAX, || Some(record), Refusal::Policy(why)).await
+    }
+
+    /// What a request about subjects is refused for though the caller may ask it, recorded like an answer.
+    pub(super) async fn refuse_subject(
+        &self,
+        operation: Operation,
+        caller: &Caller,
+        refused: Denied,
+        why: subjects::refusal::Refusal,
+    ) -> Failure {
+        let Denied { tenant, record } = refused;
+        let principal = Some(caller.principal.clone());
+        let kind = tally::Kind { operation, principal, tenant, reason: why.reason() };
+        self.refuse(kind, DENIED_EACH_MAX, || Some(record), Refusal::Subject(why)).await
     }
 
     async fn refuse(

@@ -1,30 +1,153 @@
-//! The tags of a request's subjects: fields come in runs of one customer, so each run is computed once.
+//! The rights of the people whose data it is: what is held, erasure, holds, closure. No value is opened here.
+//!
+//! All of them go the same way: the caller may do it to subjects of this tenant; the subjects are read anew, in turn with
+//! whoever else writes them; what changes is committed with the record.
 
+pub mod close;
+pub mod erase;
+pub mod get;
+pub mod hold;
+pub mod list;
+pub mod refusal;
+pub mod reinstate;
+mod stored;
+
+use std::sync::Arc;
+
+use refusal::Refusal;
+
+use super::{
+    Halt, Header, Service, Violation,
+    decide::Decisions,
+    describe,
+    refusal::Denied,
+    turns::Turn,
+    validate::{self, Checked},
+};
 use crate::{
-    id::Subject,
-    keyring::{Tag, TenantKeys},
+    audit::{Basis, Effects, Record, Released, Unreleased, record::Targets},
+    id::{Action, ControlObject, Reference, Subject},
+    identity::Caller,
+    keyring::{Changes, Subjects, TenantKeys},
+    proto::stored::{Operation, Outcome},
+    store::Effect,
 };
 
-/// Tags by field.
-pub(super) struct Tags<'a> {
-    keys: &'a TenantKeys,
-    last: Option<(&'a Subject, Tag)>,
+/// A request about one subject that holds.
+pub struct About {
+    header: Checked,
+    subject: Subject,
 }
 
-impl<'a> Tags<'a> {
-    pub(super) fn new(keys: &'a TenantKeys) -> Self {
-        Self { keys, last: None }
+/// Checks the header of a request about subjects, whose purpose is always `operate`.
+fn header(header: &Header, caller: &Caller) -> Result<Checked, Violation> {
+    validate::tenant(&header.tenant, caller)?;
+    let reference = Reference::parse(&header.reference).map_err(validate::broken("reference"))?;
+    Ok(Checked { reference, ..validate::control(header, caller)? })
+}
+
+/// Checks a request about one subject.
+fn about(sent: &Header, subject: String, caller: &Caller) -> Result<About, Violation> {
+    let header = header(sent, caller)?;
+    Ok(About { header, subject: Subject::parse(subject).map_err(validate::broken("subject"))? })
+}
+
+/// One attempt: who asks, for what, and what decided it.
+struct Attempt<'a> {
+    service: &'a Service,
+    caller: &'a Caller,
+    header: &'a Checked,
+    operation: Operation,
+    action: Action,
+    decisions: Decisions<'a>,
+}
+
+impl<'a> Attempt<'a> {
+    /// Decides whether the caller may do this to the tenant's subjects.
+    fn decide(
+        service: &'a Service,
+        caller: &'a Caller,
+        header: &'a Checked,
+        operation: Operation,
+        action: Action,
+    ) -> Result<Self, Halt> {
+        let (policy, now) = (service.policy.load_full(), service.log.now_secs());
+        let mut decisions = Decisions::new(policy, &caller.principal, &header.tenant, &header.purpose, now);
+        if !decisions.allows_control(ControlObject::Subjects, action) {
+            let mut targets = Targets::default();
+            targets.add(ControlObject::Subjects.as_str(), action.as_str(), Outcome::Denied, None);
+            return Err(describe::denied(service, operation, caller, header, &decisions, targets));
+        }
+        Ok(Self { service, caller, header, operation, action, decisions })
     }
 
-    /// The tag of a subject.
-    pub(super) fn tag(&mut self, subject: &'a Subject) -> Tag {
-        if let Some((last, tag)) = &self.last
-            && last.expose() == subject.expose()
-        {
-            return *tag;
+    /// Reads subjects, each named once, while nobody else writes them.
+    async fn read(&self, named: &[Subject]) -> Result<(Arc<TenantKeys>, Subjects, Turn<'a>), Halt> {
+        let service = self.service;
+        let keys = service.tenant_keys(&self.header.tenant, service.log.read_point()).await?;
+        let tags: Vec<_> = named.iter().map(|subject| keys.tag(subject)).collect();
+        let turn = service.turns.take(&Subjects::slots(&keys, &tags)).await;
+        let at = service.log.read_point();
+        let read = service.keyring.subjects(&*service.store, &keys, tags, at).await;
+        Ok((keys, read.map_err(|error| Halt::unreadable(&error))?, turn))
+    }
+
+    /// What the record says of one subject.
+    fn one(&self, subjects: &Subjects) -> Targets {
+        let mut targets = Targets::default();
+        let alias = subjects.view(0).map(|view| *view.alias().as_bytes());
+        targets.add(ControlObject::Subjects.as_str(), self.action.as_str(), Outcome::Allowed, alias);
+        targets
+    }
+
+    /// Refuses what the caller may ask and can't have, on record.
+    fn refuse(&self, refusal: Refusal) -> Halt {
+        let mut targets = Targets::default();
+        targets.add(ControlObject::Subjects.as_str(), self.action.as_str(), refusal.outcome(), None);
+        let Self { service, caller, header, decisions, .. } = self;
+        match describe::refused(service, self.operation, (caller, header), decisions, (targets, refusal.reason())) {
+            Ok(record) => Halt::Subject(Denied { tenant: header.tenant.clone(), record }, refusal),
+            Err(halt) => halt,
         }
-        let tag = self.keys.tag(subject);
-        self.last = Some((subject, tag));
-        tag
+    }
+
+    fn record(&self, targets: Targets, effect: String) -> Result<Record, Halt> {
+        let Self { service, caller, header, decisions, .. } = self;
+        describe::reading(service, self.operation, caller, header, decisions, (targets, effect))
+    }
+
+    /// Commits a record that changes nothing, and with it releases the answer.
+    async fn answer<T>(&self, record: Record, answer: T) -> Result<Released<T>, Halt> {
+        let basis = Basis { policy: Some(self.decisions.basis()), ..Basis::default() };
+        Ok(self.service.log.commit(record, basis, Effects::default(), Unreleased::new(answer)).await?)
+    }
+
+    /// Commits what changes with its record, and with it releases the answer.
+    async fn commit<T>(
+        &self,
+        record: Record,
+        subjects: Subjects,
+        more: Vec<Effect>,
+        answer: T,
+    ) -> Result<Released<T>, Halt> {
+        let Self { service, decisions, .. } = self;
+        let changes = service.keyring.changes(subjects).map_err(|error| Halt::unreadable(&error))?;
+        let Changes { mut effects, rests, disrupts, pending } = changes;
+        effects.extend(more);
+        // What erases goes through on a full disk, and so does what stops it.
+        let from_reserve = !effects.is_empty();
+        let rests = Arc::new(rests);
+        let basis = Basis { policy: Some(decisions.basis()), rests: Arc::clone(&rests) };
+        let effects = Effects { writes: effects, disrupts, from_reserve, ..Effects::default() };
+        match service.log.commit(record, basis, effects, Unreleased::new(answer)).await {
+            Ok(released) => {
+                service.keyring.settle(pending, released.end());
+                Ok(released)
+            }
+            Err(refused) => {
+                service.keyring.forget(rests.iter());
+                Err(refused.into())
+            }
+        }
     }
 }

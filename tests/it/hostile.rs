@@ -6,6 +6,7 @@ mod canary;
 mod cancel;
 mod coverage;
 mod crash;
+mod erased;
 mod flipped;
 mod left;
 mod load;

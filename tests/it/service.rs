@@ -6,4 +6,5 @@ mod moments;
 mod policy;
 mod provable;
 mod refusals;
+mod subjects;
 mod why;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::{Log, LogHead};
 use crate::{
     audit::{
+        certificate::Certificate,
         checkpoint::{self, Checkpoint},
         history::NoProof,
         merkle::verify,
-        note::{SignerKey, VerifierKey},
+        note::{self, SignerKey, VerifierKey},
         tiles::edge::Edge,
     },
     store,
@@ -52,6 +53,14 @@ impl Log {
     /// The key that signs the log now.
     pub fn verifier(&self) -> VerifierKey {
         self.shared.signer.load().0.verifier().clone()
+    }
+
+    /// Signs a certificate with the newest log key.
+    ///
+    /// # Errors
+    /// [`note::Error`] if it can't be written down: a defect.
+    pub fn certify(&self, certificate: &Certificate) -> Result<String, note::Error> {
+        certificate.sign(&self.shared.signer.load().0)
     }
 
     /// The smallest size of which [`Log::checkpoint_at`] can sign: that from which on the newest log key does.

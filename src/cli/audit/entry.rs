@@ -231,7 +231,8 @@ fn target(target: &AuditTarget, operation: &str) -> String {
         | Outcome::SubjectErased
         | Outcome::UnknownSubject
         | Outcome::InvalidValue
-        | Outcome::OverBudget => target.action.as_str(),
+        | Outcome::OverBudget
+        | Outcome::Held => target.action.as_str(),
     };
     // So does the operation, if it is called the same.
     let action = if action == operation { "" } else { action };
@@ -240,7 +241,7 @@ fn target(target: &AuditTarget, operation: &str) -> String {
 }
 
 /// What the table calls operations whose names are too long for it.
-const SHORT: [(Operation, &str); 23] = [
+const SHORT: [(Operation, &str); 30] = [
     (Operation::ComputeIndex, "index"),
     (Operation::ListEntries, "list"),
     (Operation::GetCheckpoint, "checkpoint"),
@@ -264,6 +265,13 @@ const SHORT: [(Operation, &str); 23] = [
     (Operation::ReviewBreakGlass, "review"),
     (Operation::ListBreakGlass, "glass-list"),
     (Operation::RecoverPolicy, "recover"),
+    (Operation::EraseSubjects, "erase"),
+    (Operation::ReinstateSubject, "reinstate"),
+    (Operation::PlaceHold, "hold"),
+    (Operation::ReleaseHold, "release"),
+    (Operation::CloseSubject, "close"),
+    (Operation::ListErasures, "erasures"),
+    (Operation::GetErasureCertificate, "certificate"),
 ];
 const TARGETS_MAX: usize = 1;
 /// 100 columns in all, each with two blanks behind it; the last takes what a wider terminal has to give.
@@ -284,7 +292,7 @@ mod tests {
     const PLAIN: Terminal = Terminal { json: false, quiet: false, stdout: false, stderr: false, colours: false };
 
     /// The number of the last operation.
-    const LAST: i32 = 33;
+    const LAST: i32 = 41;
 
     #[test]
     fn every_operation_is_among_those_tested() {

@@ -91,6 +91,7 @@ enum Kind {
     Service,
     LogKey,
     Segment,
+    Subject,
 }
 
 fn class(operation: Operation) -> Class {
@@ -113,7 +114,10 @@ fn class(operation: Operation) -> Class {
         | Operation::GetProposal
         | Operation::ListProposals
         | Operation::ListBreakGlass
-        | Operation::Simulate => Class::Api(Activity::Read),
+        | Operation::Simulate
+        | Operation::GetSubject
+        | Operation::ListErasures
+        | Operation::GetErasureCertificate => Class::Api(Activity::Read),
         Operation::Unspecified | Operation::Refuse => Class::Api(Activity::Unknown),
         Operation::CreateTenant => Class::Entity(Activity::Create, Kind::Tenant),
         Operation::AdoptPolicy
@@ -124,6 +128,10 @@ fn class(operation: Operation) -> Class {
         | Operation::EndBreakGlass
         | Operation::ReviewBreakGlass
         | Operation::RecoverPolicy => Class::Entity(Activity::Update, Kind::Policy),
+        Operation::EraseSubjects => Class::Entity(Activity::Delete, Kind::Subject),
+        Operation::ReinstateSubject | Operation::PlaceHold | Operation::ReleaseHold | Operation::CloseSubject => {
+            Class::Entity(Activity::Update, Kind::Subject)
+        }
         Operation::Start => Class::Entity(Activity::Activate, Kind::Service),
         Operation::RotateLogKey => Class::Entity(Activity::Update, Kind::LogKey),
         Operation::SealSegment => Class::Entity(Activity::Create, Kind::Segment),
@@ -194,7 +202,8 @@ fn good(outcome: Outcome) -> bool {
         | Outcome::SubjectErased
         | Outcome::UnknownSubject
         | Outcome::InvalidValue
-        | Outcome::OverBudget => false,
+        | Outcome::OverBudget
+        | Outcome::Held => false,
     }
 }
 
@@ -282,6 +291,14 @@ fn api(entry: &AuditEntry) -> Value {
         | Operation::EndBreakGlass
         | Operation::ReviewBreakGlass
         | Operation::ListBreakGlass => "privet.v1.PolicyService",
+        Operation::EraseSubjects
+        | Operation::ReinstateSubject
+        | Operation::PlaceHold
+        | Operation::ReleaseHold
+        | Operation::CloseSubject
+        | Operation::GetSubject
+        | Operation::ListErasures
+        | Operation::GetErasureCertificate => "privet.v1.SubjectService",
         Operation::Unspecified
         | Operation::Refuse
         | Operation::CreateTenant
@@ -340,6 +357,7 @@ fn entity(entry: &AuditEntry, kind: Kind) -> Value {
         }),
         Kind::Service => other("Service", "privet".to_owned(), String::new()),
         Kind::LogKey => other("Log signing key", "log key".to_owned(), change.verifier_key),
+        Kind::Subject => other("Data subject", "data subjects".to_owned(), String::new()),
         Kind::Segment => {
             let range = format!("entries from {} to before {}", change.first_index, change.end_index);
             other("Log segment", range, change.first_index.to_string())

@@ -187,6 +187,14 @@ fn asks(entry: &AuditEntry) -> Asks {
         | Operation::ReviewBreakGlass
         | Operation::ListBreakGlass
         | Operation::RecoverPolicy
+        | Operation::EraseSubjects
+        | Operation::ReinstateSubject
+        | Operation::PlaceHold
+        | Operation::ReleaseHold
+        | Operation::CloseSubject
+        | Operation::GetSubject
+        | Operation::ListErasures
+        | Operation::GetErasureCertificate
         // What this program does not know may have done something.
         | Operation::Unspecified => Asks::Nothing,
     }

@@ -9,11 +9,11 @@ use crate::entropy::{Entropy, Unavailable};
 const SALT_BYTES: usize = 16;
 
 /// How the log names a text.
-pub(super) struct Said {
+pub(in crate::operations) struct Said {
     /// Kept with the text.
-    pub(super) salt: Vec<u8>,
+    pub(in crate::operations) salt: Vec<u8>,
     /// SHA-256 of the salt and the text, in hexadecimal.
-    pub(super) hash: String,
+    pub(in crate::operations) hash: String,
 }
 
 impl Said {
@@ -21,7 +21,7 @@ impl Said {
     ///
     /// # Errors
     /// No randomness.
-    pub(super) fn new(entropy: &dyn Entropy, text: &str) -> Result<Self, Unavailable> {
+    pub(in crate::operations) fn new(entropy: &dyn Entropy, text: &str) -> Result<Self, Unavailable> {
         let mut salt = [0; SALT_BYTES];
         entropy.fill(&mut salt)?;
         let mut context = Context::new(&SHA256);

@@ -94,6 +94,28 @@ fn rows() -> Vec<Row> {
     let review =
         v1::ReviewBreakGlassRequest { tenant: "acme".into(), number: 1, note: "n".into(), ..Default::default() };
     let broken = v1::ListBreakGlassRequest { tenant: "acme".into(), ..Default::default() };
+    let (tenant, subject) = ("acme".to_owned(), "anna".to_owned());
+    let show = v1::GetSubjectRequest { tenant: tenant.clone(), subject: subject.clone(), ..Default::default() };
+    let erase =
+        v1::EraseSubjectsRequest { tenant: tenant.clone(), subjects: vec![subject.clone()], ..Default::default() };
+    let reinstate =
+        v1::ReinstateSubjectRequest { tenant: tenant.clone(), subject: subject.clone(), ..Default::default() };
+    let hold = v1::PlaceHoldRequest {
+        tenant: tenant.clone(),
+        subject: subject.clone(),
+        hold_id: "CASE-1".into(),
+        reason: "r".into(),
+        ..Default::default()
+    };
+    let release = v1::ReleaseHoldRequest {
+        tenant: tenant.clone(),
+        subject: subject.clone(),
+        hold_id: "CASE-1".into(),
+        ..Default::default()
+    };
+    let close = v1::CloseSubjectRequest { tenant: tenant.clone(), subject, ..Default::default() };
+    let erasures = v1::ListErasuresRequest { tenant: tenant.clone(), ..Default::default() };
+    let certificate = v1::GetErasureCertificateRequest { tenant, erasure_id: vec![1; 16].into(), ..Default::default() };
     let unary = |method, operation, request| Row { method, operation, request, error_inside: |_| None };
     vec![
         unary("privet.v1.EncryptionService/Encrypt", Operation::Encrypt, bytes_of(&to_encrypt)),
@@ -118,6 +140,18 @@ fn rows() -> Vec<Row> {
         unary("privet.v1.PolicyService/ApproveProposal", Operation::ApproveProposal, bytes_of(&approve)),
         unary("privet.v1.PolicyService/RejectProposal", Operation::RejectProposal, bytes_of(&reject)),
         unary("privet.v1.PolicyService/Simulate", Operation::Simulate, bytes_of(&simulate)),
+        unary("privet.v1.SubjectService/GetSubject", Operation::GetSubject, bytes_of(&show)),
+        unary("privet.v1.SubjectService/EraseSubjects", Operation::EraseSubjects, bytes_of(&erase)),
+        unary("privet.v1.SubjectService/ReinstateSubject", Operation::ReinstateSubject, bytes_of(&reinstate)),
+        unary("privet.v1.SubjectService/PlaceHold", Operation::PlaceHold, bytes_of(&hold)),
+        unary("privet.v1.SubjectService/ReleaseHold", Operation::ReleaseHold, bytes_of(&release)),
+        unary("privet.v1.SubjectService/CloseSubject", Operation::CloseSubject, bytes_of(&close)),
+        unary("privet.v1.SubjectService/ListErasures", Operation::ListErasures, bytes_of(&erasures)),
+        unary(
+            "privet.v1.SubjectService/GetErasureCertificate",
+            Operation::GetErasureCertificate,
+            bytes_of(&certificate),
+        ),
         Row {
             method: "privet.v1.EncryptionService/EncryptStream",
             operation: Operation::Encrypt,

@@ -1,0 +1,176 @@
+//! The messages of subjects.
+
+use prost_types::Timestamp;
+
+use super::{super::call::receipts, Answer, timestamp};
+use crate::{
+    keyring::Held,
+    operations::{
+        Header,
+        subjects::{
+            close::CloseSubject,
+            erase::{EraseSubjects, Erasure},
+            get::{GetSubject, Summary},
+            hold::{PlaceHold, ReleaseHold},
+            list::{GetErasureCertificate, ListErasures},
+            reinstate::ReinstateSubject,
+        },
+    },
+    proto::{stored, v1},
+};
+
+macro_rules! header {
+    ($request:ident) => {
+        Header {
+            tenant: $request.tenant,
+            request_id: $request.request_id,
+            reference: $request.reference,
+            ..Header::default()
+        }
+    };
+}
+
+pub(in super::super) fn get(request: v1::GetSubjectRequest) -> GetSubject {
+    GetSubject { header: header!(request), subject: request.subject }
+}
+
+pub(in super::super) fn got(released: Answer<GetSubject>) -> v1::GetSubjectResponse {
+    let (summary, evidence) = released.into_parts();
+    v1::GetSubjectResponse { subject: Some(subject(summary)), receipts: receipts(evidence) }
+}
+
+pub(in super::super) fn erase(request: v1::EraseSubjectsRequest) -> EraseSubjects {
+    EraseSubjects { header: header!(request), subjects: request.subjects, categories: request.categories }
+}
+
+pub(in super::super) fn erased(released: Answer<EraseSubjects>) -> v1::EraseSubjectsResponse {
+    use v1::{
+        ErasureReason,
+        erasure_result::Result::{Erased, Error},
+    };
+    let (results, evidence) = released.into_parts();
+    let error = |reason: ErasureReason, message| v1::ErasureError { reason: reason.into(), message };
+    let result = |result| match result {
+        Ok(erasures) => Erased(v1::Erasures { erasures: Vec::into_iter(erasures).map(erasure).collect() }),
+        Err(Held::Unknown) => {
+            let message = "nothing is stored for this subject in these categories".to_owned();
+            Error(error(ErasureReason::UnknownSubject, message))
+        }
+        Err(Held::By(hold)) => Error(error(ErasureReason::Held, format!("hold {hold} stops it"))),
+    };
+    let results = results.into_iter().map(|one| v1::ErasureResult { result: Some(result(one)) }).collect();
+    v1::EraseSubjectsResponse { results, receipts: receipts(evidence) }
+}
+
+pub(in super::super) fn reinstate(request: v1::ReinstateSubjectRequest) -> ReinstateSubject {
+    ReinstateSubject { header: header!(request), subject: request.subject }
+}
+
+pub(in super::super) fn reinstated(released: Answer<ReinstateSubject>) -> v1::ReinstateSubjectResponse {
+    let ((), evidence) = released.into_parts();
+    v1::ReinstateSubjectResponse { receipts: receipts(evidence) }
+}
+
+pub(in super::super) fn place(request: v1::PlaceHoldRequest) -> PlaceHold {
+    PlaceHold { header: header!(request), subject: request.subject, hold_id: request.hold_id, reason: request.reason }
+}
+
+pub(in super::super) fn placed(released: Answer<PlaceHold>) -> v1::PlaceHoldResponse {
+    let (placed, evidence) = released.into_parts();
+    v1::PlaceHoldResponse { hold: Some(hold(placed)), receipts: receipts(evidence) }
+}
+
+pub(in super::super) fn release(request: v1::ReleaseHoldRequest) -> ReleaseHold {
+    ReleaseHold { header: header!(request), subject: request.subject, hold_id: request.hold_id }
+}
+
+pub(in super::super) fn released(released: Answer<ReleaseHold>) -> v1::ReleaseHoldResponse {
+    let (was, evidence) = released.into_parts();
+    v1::ReleaseHoldResponse { hold: Some(hold(was)), receipts: receipts(evidence) }
+}
+
+pub(in super::super) fn close(request: v1::CloseSubjectRequest) -> CloseSubject {
+    let unix_secs = request.close_time.map(|time| time.seconds);
+    CloseSubject { header: header!(request), subject: request.subject, unix_secs }
+}
+
+pub(in super::super) fn closed(released: Answer<CloseSubject>) -> v1::CloseSubjectResponse {
+    let (closed, evidence) = released.into_parts();
+    v1::CloseSubjectResponse { close_time: Some(secs(closed)), receipts: receipts(evidence) }
+}
+
+pub(in super::super) fn list(request: v1::ListErasuresRequest) -> ListErasures {
+    ListErasures {
+        header: Header { tenant: request.tenant, request_id: request.request_id, ..Header::default() },
+        page_size: request.page_size,
+        page_token: request.page_token,
+    }
+}
+
+pub(in super::super) fn listed(released: Answer<ListErasures>) -> v1::ListErasuresResponse {
+    let (page, evidence) = released.into_parts();
+    let summary = |one: crate::audit::certificate::Certificate| v1::ErasureSummary {
+        id: one.erasure.to_vec().into(),
+        categories: one.categories.iter().map(ToString::to_string).collect(),
+        time: Some(secs(one.unix_secs)),
+    };
+    v1::ListErasuresResponse {
+        erasures: page.erasures.into_iter().map(summary).collect(),
+        next_page_token: page.next_page_token,
+        receipts: receipts(evidence),
+    }
+}
+
+pub(in super::super) fn certificate(request: v1::GetErasureCertificateRequest) -> GetErasureCertificate {
+    GetErasureCertificate {
+        header: Header { tenant: request.tenant, request_id: request.request_id, ..Header::default() },
+        id: request.erasure_id.into(),
+    }
+}
+
+pub(in super::super) fn certified(released: Answer<GetErasureCertificate>) -> v1::GetErasureCertificateResponse {
+    let (certificate, evidence) = released.into_parts();
+    v1::GetErasureCertificateResponse { certificate, receipts: receipts(evidence) }
+}
+
+fn subject(summary: Summary) -> v1::Subject {
+    let version =
+        |(version, created, seals)| v1::SubjectKeyVersion { version, create_time: Some(secs(created)), seals };
+    v1::Subject {
+        categories: summary
+            .categories
+            .into_iter()
+            .map(|held| v1::SubjectCategory {
+                category: held.category.to_string(),
+                versions: held.versions.into_iter().map(version).collect(),
+            })
+            .collect(),
+        holds: summary.holds.into_iter().map(hold).collect(),
+        close_time: summary.closed_unix_secs.map(secs),
+        erased: summary
+            .erased
+            .into_iter()
+            .map(|erased| v1::ErasedCategory {
+                category: erased.category.map(|category| category.to_string()).unwrap_or_default(),
+                erasure_id: erased.erasure.0.to_vec().into(),
+            })
+            .collect(),
+    }
+}
+
+fn erasure(erasure: Erasure) -> v1::Erasure {
+    v1::Erasure { id: erasure.id.0.to_vec().into(), certificate: erasure.certificate, now: erasure.now }
+}
+
+fn hold(hold: stored::Hold) -> v1::Hold {
+    v1::Hold {
+        id: hold.id,
+        reason: hold.reason,
+        place_time: Some(secs(hold.placed_unix_secs)),
+        placed_by: hold.placed_by,
+    }
+}
+
+fn secs(unix_secs: u64) -> Timestamp {
+    timestamp(unix_secs.saturating_mul(1_000_000))
+}

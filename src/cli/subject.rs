@@ -1,0 +1,110 @@
+//! `privet subject`: the rights of the people whose data it is.
+
+mod certificate;
+mod erase;
+mod holds;
+mod show;
+
+use clap::{Args, Subcommand};
+
+use super::{
+    answer::{put, put_json, receipts, tell},
+    failure::{Exit, Failure},
+    input,
+    options::Connection,
+    terminal::{Terminal, printable_lines},
+};
+use crate::{
+    id::{self, Reference, Tenant},
+    proto::v1::Receipt,
+};
+
+/// Erase customers, hold them, close them, and see what is held of them
+#[derive(Subcommand)]
+pub enum Subject {
+    /// See what is held of one: categories, ages of keys, holds, erasures
+    Show(show::Show),
+    /// Destroy the keys of some: final, with a certificate for each
+    Erase(erase::Erase),
+    /// Place a hold, which stops erasure and retention
+    Hold(holds::Hold),
+    /// Release a hold
+    Release(holds::Release),
+    /// Close one: what is kept for some time after closure falls due
+    Close(show::Close),
+    /// Let one that was erased or closed be sealed for again
+    Reinstate(show::Reinstate),
+    /// List erasures, by day
+    Erasures(certificate::Erasures),
+    /// Fetch the certificate of an erasure
+    Certificate(certificate::Certificate),
+    /// Check a certificate: offline, with the log's key
+    VerifyCertificate(certificate::Verify),
+}
+
+impl Subject {
+    /// Does it.
+    ///
+    /// # Errors
+    /// [`Failure`] if it can't be done.
+    pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
+        match self {
+            Self::Show(command) => command.run(terminal).await,
+            Self::Erase(command) => command.run(terminal).await,
+            Self::Hold(command) => command.run(terminal).await,
+            Self::Release(command) => command.run(terminal).await,
+            Self::Close(command) => command.run(terminal).await,
+            Self::Reinstate(command) => command.run(terminal).await,
+            Self::Erasures(command) => command.run(terminal).await,
+            Self::Certificate(command) => command.run(terminal).await,
+            Self::VerifyCertificate(command) => command.run(terminal),
+        }
+    }
+}
+
+/// For whom the caller acts, and on which server.
+#[derive(Args)]
+struct Acting {
+    /// Tenant that you act for
+    #[arg(long, env = "PRIVET_TENANT", hide_env_values = true, value_parser = Tenant::parse)]
+    tenant: Tenant,
+    /// Ticket, order: [A-Za-z0-9._:/#-]{0,64}
+    #[arg(long, value_parser = Reference::parse, default_value = "", hide_default_value = true)]
+    reference: Reference,
+    /// Your own id for this request
+    #[arg(long, value_name = "ID", value_parser = Reference::parse, default_value = "", hide_default_value = true)]
+    request_id: Reference,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Whom it is about.
+#[derive(Args)]
+struct Whom {
+    /// Customer's id; other users of this machine can see it
+    #[arg(long, value_name = "ID")]
+    subject: Option<String>,
+    /// File with the customer's id, or - for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "subject")]
+    subject_file: Option<std::path::PathBuf>,
+}
+
+impl Whom {
+    fn id(self) -> Result<id::Subject, Failure> {
+        input::subject(self.subject, self.subject_file.as_deref())
+    }
+}
+
+/// Says what was done: as text with what accompanies it, or as JSON with its receipts.
+fn say(text: &str, mut machine: serde_json::Value, recorded: &[Receipt], terminal: &Terminal) -> Result<Exit, Failure> {
+    if terminal.json {
+        if let Some(object) = machine.as_object_mut() {
+            object.insert("receipts".to_owned(), receipts(recorded));
+        }
+        put_json(&machine)?;
+    } else {
+        put(printable_lines(text).as_bytes())?;
+        tell("done", recorded, terminal);
+    }
+    Ok(Exit::Ok)
+}
