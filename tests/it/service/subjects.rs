@@ -321,7 +321,7 @@ async fn the_log_tells_of_an_erasure_and_leads_from_it_to_nobody() {
     assert!(!aliases.is_empty() && aliases.iter().all(|alias| *alias == aliases[0]));
     let entry = of(Operation::EraseSubjects).next().unwrap();
     assert_eq!((entry.targets.len(), entry.targets[0].outcome()), (1, Outcome::Allowed));
-    assert_eq!(entry.targets[0].aliases, [erasure.id.clone()]);
+    assert_eq!(entry.targets[0].aliases, std::slice::from_ref(&erasure.id));
     let placed = of(Operation::PlaceHold).next().unwrap();
     assert!(placed.effect.contains("CASE-1") && !placed.effect.contains("court"), "{}", placed.effect);
 
