@@ -10,6 +10,7 @@ mod call;
 pub mod convert;
 mod encryption;
 pub mod farewell;
+mod key;
 mod policy;
 pub mod status;
 mod subject;
@@ -25,7 +26,8 @@ use crate::{
     proto::v1::{
         FILE_DESCRIPTOR_SET, audit_service_server::AuditServiceServer,
         authorization_service_server::AuthorizationServiceServer, encryption_service_server::EncryptionServiceServer,
-        policy_service_server::PolicyServiceServer, subject_service_server::SubjectServiceServer,
+        key_service_server::KeyServiceServer, policy_service_server::PolicyServiceServer,
+        subject_service_server::SubjectServiceServer,
     },
 };
 
@@ -66,6 +68,9 @@ impl Api {
         let subjects = SubjectServiceServer::new(self.clone())
             .max_decoding_message_size(message_bytes_max)
             .max_encoding_message_size(answer_bytes_max);
+        let keys = KeyServiceServer::new(self.clone())
+            .max_decoding_message_size(message_bytes_max)
+            .max_encoding_message_size(answer_bytes_max);
         let audit = AuditServiceServer::new(self)
             .max_decoding_message_size(message_bytes_max)
             .max_encoding_message_size(answer_bytes_max);
@@ -75,6 +80,7 @@ impl Api {
             .add_service(authorization)
             .add_service(policy)
             .add_service(subjects)
+            .add_service(keys)
             .add_service(audit)
             .add_service(health);
         if reflection {

@@ -24,6 +24,7 @@ mod audit;
 mod break_glass;
 mod bulk;
 mod check;
+mod data_key;
 mod decrypt;
 mod encrypt;
 mod explain;
@@ -33,11 +34,13 @@ mod files;
 mod golden;
 mod index;
 mod input;
+mod keys;
 mod options;
 mod output;
 mod policy;
 mod receipts;
 mod report;
+mod rewrap;
 mod subject;
 mod table;
 mod verifier;
@@ -87,13 +90,18 @@ enum Client {
     Encrypt(encrypt::Encrypt),
     Decrypt(decrypt::Decrypt),
     Mask(decrypt::Mask),
+    Rewrap(rewrap::Rewrap),
     Index(index::Index),
+    #[command(subcommand)]
+    DataKey(data_key::DataKey),
     Check(check::Check),
     Explain(explain::Explain),
     #[command(subcommand)]
     Policy(policy::Policy),
     #[command(subcommand)]
     BreakGlass(break_glass::BreakGlass),
+    #[command(subcommand)]
+    Keys(keys::Keys),
     #[command(subcommand)]
     Subject(subject::Subject),
     #[command(subcommand)]
@@ -152,11 +160,14 @@ impl Client {
             Self::Encrypt(command) => command.run(terminal).await,
             Self::Decrypt(command) => command.run(terminal).await,
             Self::Mask(command) => command.run(terminal).await,
+            Self::Rewrap(command) => command.run(terminal).await,
             Self::Index(command) => command.run(terminal).await,
+            Self::DataKey(command) => command.run(terminal).await,
             Self::Check(command) => command.run(terminal).await,
             Self::Explain(command) => command.run(terminal).await,
             Self::Policy(command) => command.run(terminal).await,
             Self::BreakGlass(command) => command.run(terminal).await,
+            Self::Keys(command) => command.run(terminal).await,
             Self::Subject(command) => command.run(terminal).await,
             Self::Report(command) => command.run(terminal).await,
             Self::Audit(command) => command.run(terminal).await,

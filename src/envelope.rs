@@ -12,6 +12,8 @@
 //! bits, some 2^64 work for one who may choose both. The header and the [`Binding`] are authenticated, each part with its
 //! length before it, so that a field opens only for the tenant, subject, class and context it was sealed for.
 //!
+//! A data key is 32 random bytes sealed in the same format under a label of its own, so neither opens as the other.
+//!
 //! # Refusals
 //!
 //! Whatever is wrong with a ciphertext (its version, its length, its key, its binding, one bit of it), the answer is the one
@@ -34,7 +36,7 @@ mod normalise;
 mod provider;
 pub mod text;
 
-pub use field::{Binding, InvalidCiphertext, Nonce, OVERHEAD, TooLong, key_id, open, seal};
+pub use field::{Binding, Content, InvalidCiphertext, Nonce, OVERHEAD, TooLong, key_id, open, open_as, seal, seal_as};
 pub use index::{INDEX_LEN, IndexKey, blind_index};
 pub use key::{KeyId, SealingKey};
 pub use mask::{HIDDEN, mask};

@@ -46,7 +46,7 @@ pub use opening::{Opening, WantOpen};
 pub use record::{Erased, ErasureId, VERSIONS_MAX};
 pub use sealing::{Pending, Sealing, WantSeal};
 pub use slots::{BUCKETS, Tag};
-pub use subject::{Changes, HOLD_REASON_BYTES_MAX, Held, Holding, Subjects, View};
+pub use subject::{Changes, HOLD_REASON_BYTES_MAX, Held, Holding, Subjects, Unretired, Unrotated, View};
 pub use tenant::{NewTenant, TenantKeys};
 pub use version::{Alias, SEALS_MAX, SEALS_UNSAVED_MAX, SubjectKey};
 
@@ -54,7 +54,7 @@ use crate::{
     clock::Clock,
     entropy::{self, Entropy},
     id::{Region, Tenant},
-    store::{self, ReadPoint, Rests, Slot, Store},
+    store::{self, Effect, ReadPoint, Rests, Slot, Store},
 };
 
 /// The longest that a subject record may stay in memory without being read again.
@@ -182,6 +182,31 @@ impl Keyring {
         let Some(stored) = values.into_iter().next().flatten() else { return Ok(None) };
         let keys = TenantKeys::open(&*self.root, tenant, &stored, at)?;
         Ok(Some(self.keep_tenant(keys)))
+    }
+
+    /// What it takes that subject keys of a tenant made until now seal no more, and the second, since 1970, that this is. `None` if
+    /// there is no such tenant.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::Damaged`].
+    pub async fn rotate_tenant(
+        &self,
+        store: &dyn Store,
+        tenant: &Tenant,
+        at: ReadPoint,
+    ) -> Result<Option<(Changes, u64)>, Error> {
+        let slot = slots::tenant(tenant);
+        let values = store.read(std::slice::from_ref(&slot)).await?;
+        let Some(stored) = values.into_iter().next().flatten() else { return Ok(None) };
+        let rotated = tenant::rotated(&stored, self.clock.wall_secs());
+        let (value, until) = rotated.ok_or(Error::Damaged { what: "a tenant's record" })?;
+        let changes = Changes {
+            effects: vec![Effect { slot: slot.clone(), value: Some(value) }],
+            rests: Rests { relied: Vec::new(), rewritten: vec![(slot.clone(), at)] },
+            disrupts: vec![slot],
+            pending: Pending { tenant: tenant.clone(), records: Vec::new() },
+        };
+        Ok(Some((changes, until)))
     }
 
     /// Takes what an operation changed into memory, after its commit. `committed` is the read point right after its entry:

@@ -64,6 +64,33 @@ impl EncryptionService for Echo {
         Err(Status::unimplemented("not measured"))
     }
 
+    async fn rewrap(&self, _: Request<v1::RewrapRequest>) -> Result<Response<v1::RewrapResponse>, Status> {
+        Err(Status::unimplemented("not measured"))
+    }
+
+    async fn generate_data_key(
+        &self,
+        _: Request<v1::GenerateDataKeyRequest>,
+    ) -> Result<Response<v1::GenerateDataKeyResponse>, Status> {
+        Err(Status::unimplemented("not measured"))
+    }
+
+    async fn unwrap_data_key(
+        &self,
+        _: Request<v1::UnwrapDataKeyRequest>,
+    ) -> Result<Response<v1::UnwrapDataKeyResponse>, Status> {
+        Err(Status::unimplemented("not measured"))
+    }
+
+    type RewrapStreamStream = Answers<v1::RewrapStreamResponse>;
+
+    async fn rewrap_stream(
+        &self,
+        _: Request<Streaming<v1::RewrapStreamRequest>>,
+    ) -> Result<Response<Self::RewrapStreamStream>, Status> {
+        Err(Status::unimplemented("not measured"))
+    }
+
     type EncryptStreamStream = Answers<v1::EncryptStreamResponse>;
 
     async fn encrypt_stream(

@@ -3,6 +3,7 @@
 pub(super) mod audit;
 pub(super) mod authorization;
 pub(super) mod glass;
+pub(super) mod keys;
 pub(super) mod policy;
 pub(super) mod subject;
 

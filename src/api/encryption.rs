@@ -5,10 +5,11 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{
     Api,
     call::{Answers, message_error},
-    convert,
+    convert::{self, keys},
 };
 use crate::proto::v1::{
     self, decrypt_stream_response, encrypt_stream_response, encryption_service_server::EncryptionService,
+    rewrap_stream_response,
 };
 
 #[tonic::async_trait]
@@ -26,6 +27,43 @@ impl EncryptionService for Api {
         request: Request<v1::ComputeIndexRequest>,
     ) -> Result<Response<v1::ComputeIndexResponse>, Status> {
         self.unary(request, convert::compute_index, convert::computed_index).await
+    }
+
+    async fn rewrap(&self, request: Request<v1::RewrapRequest>) -> Result<Response<v1::RewrapResponse>, Status> {
+        self.unary(request, keys::rewrap, keys::rewrapped).await
+    }
+
+    async fn generate_data_key(
+        &self,
+        request: Request<v1::GenerateDataKeyRequest>,
+    ) -> Result<Response<v1::GenerateDataKeyResponse>, Status> {
+        self.unary(request, keys::generate, keys::generated).await
+    }
+
+    async fn unwrap_data_key(
+        &self,
+        request: Request<v1::UnwrapDataKeyRequest>,
+    ) -> Result<Response<v1::UnwrapDataKeyResponse>, Status> {
+        self.unary(request, keys::unwrap, keys::unwrapped).await
+    }
+
+    type RewrapStreamStream = Answers<v1::RewrapStreamResponse>;
+
+    async fn rewrap_stream(
+        &self,
+        request: Request<Streaming<v1::RewrapStreamRequest>>,
+    ) -> Result<Response<Self::RewrapStreamStream>, Status> {
+        self.stream(
+            request,
+            |message| (message.sequence, keys::rewrap(message.request.unwrap_or_default())),
+            |sequence, outcome| {
+                let result = match outcome {
+                    Ok(released) => rewrap_stream_response::Result::Response(keys::rewrapped(released)),
+                    Err(status) => rewrap_stream_response::Result::Error(message_error(&status)),
+                };
+                v1::RewrapStreamResponse { sequence, result: Some(result) }
+            },
+        )
     }
 
     type EncryptStreamStream = Answers<v1::EncryptStreamResponse>;

@@ -145,7 +145,9 @@ fn of_subject(refusal: &subjects::refusal::Refusal) -> Status {
     use subjects::refusal::Refusal;
     let code = match refusal {
         Refusal::Unknown | Refusal::NoHold | Refusal::NoErasure => Code::NotFound,
-        Refusal::Held { .. } | Refusal::NoRoom => Code::FailedPrecondition,
+        Refusal::Held { .. } | Refusal::NoRoom | Refusal::NoVersionLeft { .. } | Refusal::NewestVersion => {
+            Code::FailedPrecondition
+        }
     };
     status(code, &refusal.to_string(), details(refusal.reason(), None))
 }

@@ -49,6 +49,8 @@ pub enum Work {
     Seal,
     /// Open it in this form.
     Open(v1::Form),
+    /// Seal it anew under the newest key.
+    Rewrap,
 }
 
 /// Which cells of which file, and where the outcome goes.
@@ -144,6 +146,7 @@ impl Summary {
         let done_word = match self.work {
             Work::Seal => "sealed",
             Work::Open(_) => "opened",
+            Work::Rewrap => "rewrapped",
         };
         let (rows, fields) = (plural(*rows, "row"), plural(*done, "field"));
         let (failed, rate) = (plural(*failed, "error"), number(self.rate()));

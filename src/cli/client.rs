@@ -25,8 +25,8 @@ use tonic::transport::{Channel, Endpoint};
 use super::failure::Failure;
 use crate::proto::v1::{
     audit_service_client::AuditServiceClient, authorization_service_client::AuthorizationServiceClient,
-    encryption_service_client::EncryptionServiceClient, policy_service_client::PolicyServiceClient,
-    subject_service_client::SubjectServiceClient,
+    encryption_service_client::EncryptionServiceClient, key_service_client::KeyServiceClient,
+    policy_service_client::PolicyServiceClient, subject_service_client::SubjectServiceClient,
 };
 
 /// The code of a request of which nothing is allowed.
@@ -176,6 +176,11 @@ impl Clients {
     /// Reads and changes the policy.
     pub fn policy(&self) -> PolicyServiceClient<Channel> {
         PolicyServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// Makes, counts and ends versions of keys.
+    pub fn keys(&self) -> KeyServiceClient<Channel> {
+        KeyServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     /// Erases subjects, holds them, and says what is held of them.

@@ -45,13 +45,36 @@ pub struct InvalidCiphertext;
 #[error("plaintext or context is too long to seal")]
 pub struct TooLong;
 
+/// What is sealed. One is never opened as the other: it is the first part of what is authenticated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A field.
+    Field,
+    /// A key for data that its owner keeps elsewhere.
+    DataKey,
+}
+
 /// Seals a field; the answer is `plaintext.len() + OVERHEAD` bytes in one allocation of that size.
 ///
 /// # Errors
 /// [`TooLong`].
 pub fn seal(key: &SealingKey, nonce: &Nonce, binding: &Binding<'_>, plaintext: &[u8]) -> Result<Vec<u8>, TooLong> {
+    seal_as(Content::Field, key, nonce, binding, plaintext)
+}
+
+/// Seals a field or a data key, as [`seal`].
+///
+/// # Errors
+/// [`TooLong`].
+pub fn seal_as(
+    content: Content,
+    key: &SealingKey,
+    nonce: &Nonce,
+    binding: &Binding<'_>,
+    plaintext: &[u8],
+) -> Result<Vec<u8>, TooLong> {
     let header = header(key.id(), nonce);
-    let aad = aad(&header, binding).ok_or(TooLong)?;
+    let aad = aad(content, &header, binding).ok_or(TooLong)?;
     let mut field = Vec::with_capacity(plaintext.len().checked_add(OVERHEAD).ok_or(TooLong)?);
     field.extend_from_slice(&header);
     field.resize(HEADER_LEN + plaintext.len(), 0);
@@ -66,12 +89,25 @@ pub fn seal(key: &SealingKey, nonce: &Nonce, binding: &Binding<'_>, plaintext: &
 /// # Errors
 /// [`InvalidCiphertext`], also if the field names another key.
 pub fn open(key: &SealingKey, binding: &Binding<'_>, ciphertext: &[u8]) -> Result<Plaintext, InvalidCiphertext> {
+    open_as(Content::Field, key, binding, ciphertext)
+}
+
+/// Opens a field or a data key, as [`open`].
+///
+/// # Errors
+/// [`InvalidCiphertext`]; also for a field asked for as a data key, and for a data key asked for as a field.
+pub fn open_as(
+    content: Content,
+    key: &SealingKey,
+    binding: &Binding<'_>,
+    ciphertext: &[u8],
+) -> Result<Plaintext, InvalidCiphertext> {
     let field = Field::parse(ciphertext)?;
     // Key ids are public: nothing is learnt from how long this takes.
     if field.key_id != key.id() {
         return Err(InvalidCiphertext);
     }
-    let aad = aad(field.header, binding).ok_or(InvalidCiphertext)?;
+    let aad = aad(content, field.header, binding).ok_or(InvalidCiphertext)?;
     let mut plaintext = Zeroizing::new(vec![0; field.body.len()]);
     decrypt(key.cipher(), field.nonce, &aad, field.body, field.tag, &mut plaintext).ok_or(InvalidCiphertext)?;
     Ok(Plaintext::new(std::mem::take(&mut *plaintext)))
@@ -120,9 +156,12 @@ fn header(key_id: KeyId, nonce: &Nonce) -> [u8; HEADER_LEN] {
 }
 
 /// The associated data: each part after its length as u32 BE. Wiped, as it holds the subject's id.
-fn aad(header: &[u8; HEADER_LEN], binding: &Binding<'_>) -> Option<Zeroizing<Vec<u8>>> {
+fn aad(content: Content, header: &[u8; HEADER_LEN], binding: &Binding<'_>) -> Option<Zeroizing<Vec<u8>>> {
     let parts: [&[u8]; 6] = [
-        LABEL,
+        match content {
+            Content::Field => LABEL,
+            Content::DataKey => LABEL_OF_DATA_KEY,
+        },
         header,
         binding.tenant.as_str().as_bytes(),
         binding.subject.expose().as_bytes(),
@@ -161,6 +200,7 @@ const VERSION: u8 = 1;
 const HEADER_LEN: usize = 1 + 16 + 12;
 const TAG_LEN: usize = 16;
 const LABEL: &[u8] = b"privet/field/v1";
+const LABEL_OF_DATA_KEY: &[u8] = b"privet/data-key/v1";
 
 #[cfg(test)]
 mod tests;

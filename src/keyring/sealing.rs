@@ -76,7 +76,7 @@ impl Keyring {
             .iter()
             .zip(&places)
             .map(|(want, place)| match drafts.get_mut(*place) {
-                Some(draft) => draft.choose(want, now, self.age_max_secs),
+                Some(draft) => draft.choose(want, tenant, now, self.age_max_secs),
                 None => Choice::None,
             })
             .collect();
@@ -143,7 +143,13 @@ impl<'a> Draft<'a> {
         Some(Self { tag: seen.tag, loaded_at: seen.loaded_at, record, bucket, fresh: Vec::new(), save: false })
     }
 
-    fn choose(&mut self, want: &WantSeal<'a>, now_unix_secs: u64, age_max_secs: u64) -> Choice<'a> {
+    fn choose(
+        &mut self,
+        want: &WantSeal<'a>,
+        tenant: &TenantKeys,
+        now_unix_secs: u64,
+        age_max_secs: u64,
+    ) -> Choice<'a> {
         if self.record.is_some_and(|record| record.is_erased(want.category)) {
             return Choice::Erased;
         }
@@ -156,7 +162,11 @@ impl<'a> Draft<'a> {
             return Choice::Fresh(at);
         }
         let newest = self.record.and_then(|record| Some((record, record.newest(want.category)?)));
-        if let Some((record, version)) = newest.filter(|(_, version)| version.is_young(now_unix_secs, age_max_secs)) {
+        let seals_still = |version: &Version| {
+            version.is_young(now_unix_secs, age_max_secs)
+                && tenant.rotated_unix_secs().is_none_or(|rotated| version.created_unix_secs > rotated)
+        };
+        if let Some((record, version)) = newest.filter(|(_, version)| seals_still(version)) {
             match version.count(want.seals) {
                 Counted::Within => return Choice::Stored(record, version),
                 Counted::Save => {
@@ -171,7 +181,12 @@ impl<'a> Draft<'a> {
             && self.fresh.len() < FRESH_MAX;
         match number.filter(|_| has_room && seals <= SEALS_MAX) {
             Some(number) => {
-                self.fresh.push(Fresh { category: want.category, number, created_unix_secs: now_unix_secs, seals });
+                self.fresh.push(Fresh {
+                    category: want.category,
+                    number,
+                    created_unix_secs: tenant.made_at(now_unix_secs),
+                    seals,
+                });
                 Choice::Fresh(self.fresh.len() - 1)
             }
             None => Choice::None,

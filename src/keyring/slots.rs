@@ -18,6 +18,20 @@ impl Tag {
         &self.0
     }
 
+    /// The tag of these halves.
+    pub fn of_halves(high: u64, low: u64) -> Self {
+        Self((u128::from(high) << 64 | u128::from(low)).to_be_bytes())
+    }
+
+    /// The tag's first and its last eight bytes, as numbers.
+    pub fn halves(self) -> (u64, u64) {
+        let [high, low] = [0, 8].map(|from| {
+            let half = self.0.iter().skip(from).take(8);
+            half.fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte))
+        });
+        (high, low)
+    }
+
     /// Which of the tenant's bucket keys its subject's keys hang from: the first 12 bits.
     pub(super) fn bucket(self) -> u16 {
         let [high, low, ..] = self.0;
@@ -52,6 +66,12 @@ pub(super) fn bucket(tenant: &Tenant, number: u16) -> Slot {
 
 pub(super) fn subject(tenant: &Tenant, tag: Tag) -> Slot {
     Slot::new(Space::Subject, &[tenant.as_str().as_bytes(), &[0], &tag.0])
+}
+
+/// Where a tenant's subjects lie, from a tag on.
+pub(super) fn subjects(tenant: &Tenant, from: Tag) -> std::ops::Range<Vec<u8>> {
+    let end = Slot::new(Space::Subject, &[tenant.as_str().as_bytes(), &[1]]);
+    subject(tenant, from).key..end.key
 }
 
 /// What lies at `slot`; `None` if it is none of the keyring's.

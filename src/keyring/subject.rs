@@ -14,12 +14,12 @@ use super::{
     load::{Found, Seen},
     record::{CategoryKeys, Record},
     slots,
-    version::Place,
+    version::{Fresh, Place, Version},
 };
 use crate::{
-    id::Category,
+    id::{Category, Tenant},
     proto::stored,
-    store::{Effect, ReadPoint, Slot, Store, VALUE_BYTES_MAX},
+    store::{Direction, Effect, ReadPoint, Slot, Space, Store, VALUE_BYTES_MAX},
 };
 
 /// The longest reason of a hold, in bytes.
@@ -42,6 +42,8 @@ struct Draft {
     disrupts: bool,
     /// Whether the alias goes, too.
     renames: bool,
+    /// Categories that get a new version.
+    fresh: Vec<Category>,
 }
 
 /// What a change comes to.
@@ -67,6 +69,26 @@ pub enum Held {
     Unknown,
     /// By this hold.
     By(String),
+}
+
+/// Why there is no new version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unrotated {
+    /// Nothing is stored in these categories.
+    Unknown,
+    /// There is no room for another version of this one.
+    Full(Category),
+}
+
+/// Why no version was destroyed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unretired {
+    /// Nothing is stored in this category.
+    Unknown,
+    /// The newest would go.
+    Newest,
+    /// A hold of this id stops it.
+    Held(String),
 }
 
 /// What became of a hold that was to be placed.
@@ -99,6 +121,37 @@ impl Keyring {
         Ok(Subjects { tenant: Arc::clone(tenant), seen, drafts })
     }
 
+    /// Gives a subject new versions, of some categories' keys or with `None` of all that it has; gives their numbers.
+    ///
+    /// # Errors
+    /// [`Unrotated`]; nothing was changed.
+    pub fn rotate(
+        &self,
+        subjects: &mut Subjects,
+        at: usize,
+        categories: Option<&[Category]>,
+    ) -> Result<Vec<(Category, u32)>, Unrotated> {
+        let Some(View(record)) = subjects.view(at) else { return Err(Unrotated::Unknown) };
+        let wanted = record.categories.iter().map(|one| &one.category);
+        let wanted = wanted.filter(|category| categories.is_none_or(|some| some.contains(category)));
+        let fresh: Vec<Category> = wanted.cloned().collect();
+        if fresh.is_empty() {
+            return Err(Unrotated::Unknown);
+        }
+        let mut numbers = Vec::with_capacity(fresh.len());
+        for (planned, category) in fresh.iter().enumerate() {
+            let number = record.newest(category).and_then(|newest| newest.number.checked_add(1));
+            match number.filter(|_| record.has_room(category, planned)) {
+                Some(number) => numbers.push((category.clone(), number)),
+                None => return Err(Unrotated::Full(category.clone())),
+            }
+        }
+        // An answer sealed under the version before goes stale: after a rotation nothing comes out under it any more.
+        let draft = Draft { record: record.clone(), disrupts: true, renames: false, fresh };
+        subjects.draft(at, draft);
+        Ok(numbers)
+    }
+
     /// What the changes of some subjects come to.
     ///
     /// # Errors
@@ -106,7 +159,10 @@ impl Keyring {
     pub fn changes(&self, subjects: Subjects) -> Result<Changes, Error> {
         let Subjects { tenant, seen, drafts } = subjects;
         let each = super::aead::NONCE_BYTES + ALIAS_BYTES;
-        let mut drawn = Drawn::draw(&*self.entropy, drafts.iter().flatten().count() * each)?;
+        let fresh: usize = drafts.iter().flatten().map(|draft| draft.fresh.len()).sum();
+        let entropy_bytes = drafts.iter().flatten().count() * each + fresh * (32 + super::aead::NONCE_BYTES);
+        let mut drawn = Drawn::draw(&*self.entropy, entropy_bytes)?;
+        let created_unix_secs = tenant.made_at(self.clock.wall_secs());
         let mut changes = Changes {
             effects: Vec::new(),
             rests: Rests { relied: vec![(slots::tenant(tenant.tenant()), tenant.loaded_at())], rewritten: Vec::new() },
@@ -115,7 +171,7 @@ impl Keyring {
         };
         for (seen, draft) in seen.into_iter().zip(drafts) {
             let slot = slots::subject(tenant.tenant(), seen.tag);
-            let Some(Draft { mut record, disrupts, renames }) = draft else {
+            let Some(Draft { mut record, disrupts, renames, fresh }) = draft else {
                 if matches!(seen.found, Found::Record(_)) {
                     changes.rests.relied.push((slot, seen.loaded_at));
                 }
@@ -125,7 +181,14 @@ impl Keyring {
             if renames {
                 record.alias = Alias(alias);
             }
-            let place = Place { tenant: tenant.tenant(), tag: seen.tag, bucket: &record.bucket };
+            let bucket = Arc::clone(&record.bucket);
+            let place = Place { tenant: tenant.tenant(), tag: seen.tag, bucket: &bucket };
+            for category in &fresh {
+                let number = record.newest(category).map_or(1, |newest| newest.number.saturating_add(1));
+                let fresh = Fresh { category, number, created_unix_secs, seals: 0 };
+                let (version, _) = Version::fresh(place, fresh, record.alias, &drawn.take_key()?, &drawn.take()?);
+                record.push(category, Arc::new(version));
+            }
             changes.effects.push(Effect { slot: slot.clone(), value: Some(record.seal(place, &nonce)) });
             changes.rests.rewritten.push((slot.clone(), seen.loaded_at));
             let bucket = slots::bucket(tenant.tenant(), record.bucket.number);
@@ -152,6 +215,45 @@ impl Subjects {
             (_, Some(Seen { found: Found::Record(record), .. })) => Some(View(record)),
             _ => None,
         }
+    }
+
+    /// The tags of a tenant's subjects from one on, in their order.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn tags(store: &dyn Store, tenant: &Tenant, from: Option<Tag>, limit: usize) -> Result<Vec<Tag>, Error> {
+        let keys = slots::subjects(tenant, from.unwrap_or(Tag([0; 16])));
+        let found = store.scan(Space::Subject, keys, Direction::Ascending, limit).await?;
+        let tag = |(key, _): (Vec<u8>, Vec<u8>)| match slots::read(&Slot { space: Space::Subject, key }) {
+            Some(slots::Held::Subject(_, tag)) => Some(tag),
+            Some(_) | None => None,
+        };
+        Ok(found.into_iter().filter_map(tag).collect())
+    }
+
+    /// Destroys the versions of a category's key up to a number, never the newest; gives those that there were.
+    ///
+    /// # Errors
+    /// [`Unretired`]; nothing was changed.
+    pub fn retire(&mut self, at: usize, category: &Category, up_to: u32) -> Result<Vec<u32>, Unretired> {
+        let Some(View(record)) = self.view(at) else { return Err(Unretired::Unknown) };
+        let Some(newest) = record.newest(category) else { return Err(Unretired::Unknown) };
+        if newest.number <= up_to {
+            return Err(Unretired::Newest);
+        }
+        if let Some(hold) = record.holds.first() {
+            return Err(Unretired::Held(hold.id.clone()));
+        }
+        let mut record = record.clone();
+        let mut retired = Vec::new();
+        for one in record.categories.iter_mut().filter(|one| one.category == *category) {
+            retired.extend(one.versions.iter().map(|version| version.number).filter(|number| *number <= up_to));
+            one.versions.retain(|version| version.number > up_to);
+        }
+        if !retired.is_empty() {
+            self.draft(at, Draft { record, disrupts: true, renames: false, fresh: Vec::new() });
+        }
+        Ok(retired)
     }
 
     /// Erases some categories of a subject, or with `None` all of it; gives what is erased of it then: newly, and from before.
@@ -190,7 +292,7 @@ impl Subjects {
             record.erased.extend(goes.into_iter().map(|category| Erased { category: Some(category), erasure }));
         }
         let renames = record.categories.is_empty();
-        self.draft(at, Draft { record, disrupts: true, renames });
+        self.draft(at, Draft { record, disrupts: true, renames, fresh: Vec::new() });
         erasures.push(erasure);
         Ok(erasures)
     }
@@ -204,7 +306,7 @@ impl Subjects {
         let mut record = record.clone();
         record.erased.clear();
         record.closed_unix_secs = 0;
-        self.draft(at, Draft { record, disrupts: false, renames: false });
+        self.draft(at, Draft { record, disrupts: false, renames: false, fresh: Vec::new() });
         Some(true)
     }
 
@@ -219,7 +321,7 @@ impl Subjects {
         if record.holds.len() > HOLDS_MAX || record.bytes_max() > VALUE_BYTES_MAX {
             return Holding::Full;
         }
-        self.draft(at, Draft { record, disrupts: false, renames: false });
+        self.draft(at, Draft { record, disrupts: false, renames: false, fresh: Vec::new() });
         Holding::Placed(hold)
     }
 
@@ -229,7 +331,7 @@ impl Subjects {
         let position = record.holds.iter().position(|placed| placed.id == id)?;
         let mut record = record.clone();
         let hold = record.holds.remove(position);
-        self.draft(at, Draft { record, disrupts: false, renames: false });
+        self.draft(at, Draft { record, disrupts: false, renames: false, fresh: Vec::new() });
         Some(hold)
     }
 
@@ -241,7 +343,7 @@ impl Subjects {
         }
         let mut record = record.clone();
         record.closed_unix_secs = closed_unix_secs;
-        self.draft(at, Draft { record, disrupts: false, renames: false });
+        self.draft(at, Draft { record, disrupts: false, renames: false, fresh: Vec::new() });
         Some(closed_unix_secs)
     }
 

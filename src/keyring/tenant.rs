@@ -28,6 +28,7 @@ use crate::{
 pub struct TenantKeys {
     tenant: Tenant,
     region: Option<Region>,
+    rotated_unix_secs: u64,
     loaded_at: ReadPoint,
     /// ring can't wipe an HMAC key on drop.
     lookup: hmac::Key,
@@ -59,6 +60,21 @@ impl TenantKeys {
         IndexKey::derive(&self.index, class)
     }
 
+    /// Subject keys made until this second since 1970 seal no more; `None`: all do.
+    pub fn rotated_unix_secs(&self) -> Option<u64> {
+        Some(self.rotated_unix_secs).filter(|secs| *secs > 0)
+    }
+
+    /// The second, since 1970, that a subject key made at `now_unix_secs` is said to be made in: after the rotation, also when the
+    /// clock has stepped back since.
+    pub(super) fn made_at(&self, now_unix_secs: u64) -> u64 {
+        if self.rotated_unix_secs == 0 {
+            now_unix_secs
+        } else {
+            now_unix_secs.max(self.rotated_unix_secs.saturating_add(1))
+        }
+    }
+
     pub(super) fn loaded_at(&self) -> ReadPoint {
         self.loaded_at
     }
@@ -80,6 +96,7 @@ impl TenantKeys {
                 "" => None,
                 region => Some(Region::parse(region).map_err(|_| DAMAGED)?),
             },
+            rotated_unix_secs: record.rotated_unix_secs,
             loaded_at,
             lookup: hmac::Key::new(hmac::HMAC_SHA256, lookup.expose()),
             index: open(Own::Index, &record.wrapped_index_key)?,
@@ -164,6 +181,7 @@ pub(super) fn create(
         wrapped_index_key: wrapped.next().unwrap_or_default(),
         region: region.map(ToString::to_string).unwrap_or_default(),
         created_unix_secs,
+        rotated_unix_secs: 0,
     };
     let buckets = (0..BUCKETS).zip(wrapped).map(|(number, wrapped_key)| Effect {
         slot: slots::bucket(tenant, number),
@@ -175,6 +193,14 @@ pub(super) fn create(
         effects: std::iter::once(first).chain(buckets).collect(),
         rests: Rests { relied: Vec::new(), rewritten: vec![(slot, at)] },
     })
+}
+
+/// A tenant's record with the marker that subject keys made until `now_unix_secs` seal no more, and the marker as it is: it never
+/// goes back. `None` if the record is none.
+pub(super) fn rotated(stored: &[u8], now_unix_secs: u64) -> Option<(Vec<u8>, u64)> {
+    let mut record = stored::TenantRecord::decode(stored).ok()?;
+    record.rotated_unix_secs = record.rotated_unix_secs.max(now_unix_secs);
+    Some((record.encode_to_vec(), record.rotated_unix_secs))
 }
 
 /// One of the keys that a root generation wraps for a tenant.

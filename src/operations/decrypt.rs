@@ -15,7 +15,7 @@ use super::{
 use crate::{
     audit::{Basis, Effects, Released, Unreleased, record::Targets},
     catalogue::ClassSpec,
-    envelope::{self, Binding},
+    envelope::{self, Binding, Content},
     id::{Action, Subject},
     identity::Caller,
     keyring::{NoKey, TenantKeys, WantOpen},
@@ -68,15 +68,16 @@ pub enum Opened {
 /// A request to open that holds.
 pub struct Asked {
     header: Checked,
-    fields: Vec<AskedField>,
+    fields: Vec<Openable>,
 }
 
-struct AskedField {
-    subject: Subject,
-    class: Arc<ClassSpec>,
-    ciphertext: Bytes,
-    context: Bytes,
-    form: Form,
+/// A field to open that holds.
+pub(super) struct Openable {
+    pub(super) subject: Subject,
+    pub(super) class: Arc<ClassSpec>,
+    pub(super) ciphertext: Bytes,
+    pub(super) context: Bytes,
+    pub(super) form: Form,
 }
 
 /// What the policy lets a field be served as.
@@ -105,7 +106,7 @@ impl Operation for Decrypt {
             let form = field.form.ok_or_else(|| {
                 Violation::new(format!("fields[{i}].form"), "must be FORM_PLAINTEXT, FORM_MASKED or FORM_BEST_ALLOWED")
             })?;
-            Ok(AskedField {
+            Ok(Openable {
                 class: validate::class(policy, &field.class, "fields", i)?,
                 subject: validate::subject(field.subject, "fields", i)?,
                 ciphertext: field.ciphertext,
@@ -117,91 +118,100 @@ impl Operation for Decrypt {
     }
 
     async fn attempt(service: &Service, caller: &Caller, asked: &Asked) -> Result<Released<Self::Answer>, Halt> {
-        let Asked { header, fields } = asked;
-        let at = service.log.read_point();
-
-        // Decide.
-        let policy = service.policy.load_full();
-        let now = service.log.now_secs();
-        let mut decisions = Decisions::new(policy, &caller.principal, &header.tenant, &header.purpose, now);
-        let mut served: Vec<Result<Served, FieldError>> =
-            fields.iter().map(|field| serve(&mut decisions, field).ok_or(FieldError::DENIED)).collect();
-        let mut targets = Targets::default();
-        if served.iter().all(Result::is_err) {
-            fields
-                .iter()
-                .for_each(|field| targets.add(field.class.class.as_str(), asked_for(field), Outcome::Denied, None));
-            return Err(describe::denied(service, Self::NAME, caller, header, &decisions, targets));
-        }
-
-        // Guard, and find the keys. What is not even shaped like a ciphertext needs none.
-        let tenant_keys = service.tenant_keys(&header.tenant, at).await?;
-        let spending = service.guard.account(&caller.principal, decisions.budget(), now);
-        let wanted = wanted(&spending, &tenant_keys, fields, &mut served);
-        let opening = service
-            .keyring
-            .for_opening(&*service.store, &tenant_keys, &wanted, at)
-            .await
-            .map_err(|error| Halt::unreadable(&error))?;
-
-        // Open.
-        let mut keys = opening.keys.iter();
-        let mut answer = Vec::with_capacity(fields.len());
-        for (field, served) in fields.iter().zip(&served) {
-            let (result, alias) = match served {
-                Err(refused) => (Err(*refused), None),
-                Ok(served) => {
-                    let key = envelope::key_id(&field.ciphertext).ok().and_then(|_| keys.next());
-                    match key {
-                        None => (Err(FieldError::INVALID_CIPHERTEXT), None),
-                        Some(Ok(key)) => {
-                            let binding = Binding {
-                                tenant: &header.tenant,
-                                subject: &field.subject,
-                                class: &field.class.class,
-                                context: &field.context,
-                            };
-                            let opened = envelope::open(key.sealing(), &binding, &field.ciphertext)
-                                .map_err(|_| FieldError::INVALID_CIPHERTEXT)
-                                .map(|plaintext| in_form(*served, &field.class, plaintext));
-                            (opened, Some(*key.alias().as_bytes()))
-                        }
-                        Some(Err(NoKey::UnknownSubject)) => (Err(FieldError::UNKNOWN_SUBJECT), None),
-                        Some(Err(NoKey::NoSuchKey { alias })) => {
-                            (Err(FieldError::INVALID_CIPHERTEXT), Some(*alias.as_bytes()))
-                        }
-                        Some(Err(NoKey::Erased)) => (Err(FieldError::ERASED), None),
-                        // Opening spends no budget.
-                        Some(Err(NoKey::OverBudget)) => (Err(FieldError::OVER_BUDGET), None),
-                    }
-                }
-            };
-            let outcome = match &result {
-                Ok(Opened::Plaintext(_)) => Outcome::Opened,
-                Ok(Opened::Masked(_)) => Outcome::Masked,
-                Err(error) => error.outcome(),
-            };
-            targets.add(field.class.class.as_str(), asked_for(field), outcome, alias);
-            answer.push(result);
-        }
-
-        // Record, and with it release.
-        let record = describe::decided(service, Self::NAME, caller, header, &decisions, targets)?;
-        let rests = Arc::new(opening.rests);
-        let basis = Basis { policy: Some(decisions.basis()), rests: rests.clone() };
-        let released = service.log.commit(record, basis, Effects::default(), Unreleased::new(answer)).await;
-        released.map_err(|refused| {
-            service.keyring.forget(rests.iter());
-            refused.into()
-        })
+        open(service, (caller, &asked.header, Self::NAME), Content::Field, &asked.fields).await
     }
+}
+
+/// Opens fields or data keys on record, and releases them.
+pub(super) async fn open(
+    service: &Service,
+    (caller, header, operation): (&Caller, &Checked, stored::Operation),
+    content: Content,
+    fields: &[Openable],
+) -> Result<Released<Vec<Result<Opened, FieldError>>>, Halt> {
+    let at = service.log.read_point();
+
+    // Decide.
+    let policy = service.policy.load_full();
+    let now = service.log.now_secs();
+    let mut decisions = Decisions::new(policy, &caller.principal, &header.tenant, &header.purpose, now);
+    let mut served: Vec<Result<Served, FieldError>> =
+        fields.iter().map(|field| serve(&mut decisions, field).ok_or(FieldError::DENIED)).collect();
+    let mut targets = Targets::default();
+    if served.iter().all(Result::is_err) {
+        fields
+            .iter()
+            .for_each(|field| targets.add(field.class.class.as_str(), asked_for(field), Outcome::Denied, None));
+        return Err(describe::denied(service, operation, caller, header, &decisions, targets));
+    }
+
+    // Guard, and find the keys. What is not even shaped like a ciphertext needs none.
+    let tenant_keys = service.tenant_keys(&header.tenant, at).await?;
+    let spending = service.guard.account(&caller.principal, decisions.budget(), now);
+    let wanted = wanted(&spending, &tenant_keys, fields, &mut served);
+    let opening = service
+        .keyring
+        .for_opening(&*service.store, &tenant_keys, &wanted, at)
+        .await
+        .map_err(|error| Halt::unreadable(&error))?;
+
+    // Open.
+    let mut keys = opening.keys.iter();
+    let mut answer = Vec::with_capacity(fields.len());
+    for (field, served) in fields.iter().zip(&served) {
+        let (result, alias) = match served {
+            Err(refused) => (Err(*refused), None),
+            Ok(served) => {
+                let key = envelope::key_id(&field.ciphertext).ok().and_then(|_| keys.next());
+                match key {
+                    None => (Err(FieldError::INVALID_CIPHERTEXT), None),
+                    Some(Ok(key)) => {
+                        let binding = Binding {
+                            tenant: &header.tenant,
+                            subject: &field.subject,
+                            class: &field.class.class,
+                            context: &field.context,
+                        };
+                        let opened = envelope::open_as(content, key.sealing(), &binding, &field.ciphertext)
+                            .map_err(|_| FieldError::INVALID_CIPHERTEXT)
+                            .map(|plaintext| in_form(*served, &field.class, plaintext));
+                        (opened, Some(*key.alias().as_bytes()))
+                    }
+                    Some(Err(NoKey::UnknownSubject)) => (Err(FieldError::UNKNOWN_SUBJECT), None),
+                    Some(Err(NoKey::NoSuchKey { alias })) => {
+                        (Err(FieldError::INVALID_CIPHERTEXT), Some(*alias.as_bytes()))
+                    }
+                    Some(Err(NoKey::Erased)) => (Err(FieldError::ERASED), None),
+                    // Opening spends no budget.
+                    Some(Err(NoKey::OverBudget)) => (Err(FieldError::OVER_BUDGET), None),
+                }
+            }
+        };
+        let outcome = match &result {
+            Ok(Opened::Plaintext(_)) => Outcome::Opened,
+            Ok(Opened::Masked(_)) => Outcome::Masked,
+            Err(error) => error.outcome(),
+        };
+        targets.add(field.class.class.as_str(), asked_for(field), outcome, alias);
+        answer.push(result);
+    }
+
+    // Record, and with it release.
+    let record = describe::decided(service, operation, caller, header, &decisions, targets)?;
+    let rests = Arc::new(opening.rests);
+    let basis = Basis { policy: Some(decisions.basis()), rests: rests.clone() };
+    let released = service.log.commit(record, basis, Effects::default(), Unreleased::new(answer)).await;
+    released.map_err(|refused| {
+        service.keyring.forget(rests.iter());
+        refused.into()
+    })
 }
 
 /// The keys of what is served, within the budget; what is past it, is not.
 fn wanted<'a>(
     spending: &Spending,
     keys: &'a TenantKeys,
-    fields: &'a [AskedField],
+    fields: &'a [Openable],
     served: &mut [Result<Served, FieldError>],
 ) -> Vec<WantOpen<'a>> {
     let mut purse = spending.begin();
@@ -219,7 +229,7 @@ fn wanted<'a>(
 }
 
 /// What the policy lets a field be served as.
-fn serve(decisions: &mut Decisions<'_>, field: &AskedField) -> Option<Served> {
+fn serve(decisions: &mut Decisions<'_>, field: &Openable) -> Option<Served> {
     let class = &field.class.class;
     match field.form {
         Form::Plaintext => decisions.allows(class, Action::Decrypt).then_some(Served::Plaintext),
@@ -235,7 +245,7 @@ fn serve(decisions: &mut Decisions<'_>, field: &AskedField) -> Option<Served> {
 }
 
 /// The form asked for, as the log names it.
-fn asked_for(field: &AskedField) -> &'static str {
+fn asked_for(field: &Openable) -> &'static str {
     match field.form {
         Form::Plaintext => "decrypt",
         Form::Masked => "mask",

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    FieldError, Halt, Header, Operation, Service, Violation,
+    Failure, FieldError, Halt, Header, Operation, Service, Violation,
     compute_index::index,
+    data_keys::DATA_KEY_BYTES,
     decide::Decisions,
     describe,
     tags::Tags,
@@ -15,7 +16,7 @@ use super::{
 use crate::{
     audit::{Basis, Effects, Released, Unreleased, record::Targets},
     catalogue::ClassSpec,
-    envelope::{self, Binding, KeyId},
+    envelope::{self, Binding, Content, KeyId},
     id::{Action, Subject},
     identity::Caller,
     keyring::{NoKey, WantSeal},
@@ -61,15 +62,16 @@ pub struct Sealed {
 /// A request to seal that holds.
 pub struct Asked {
     header: Checked,
-    fields: Vec<AskedField>,
+    fields: Vec<Sealable>,
 }
 
-struct AskedField {
-    subject: Subject,
-    class: Arc<ClassSpec>,
-    plaintext: Bytes,
-    context: Bytes,
-    index: bool,
+/// A field to seal that holds.
+pub(super) struct Sealable {
+    pub(super) subject: Subject,
+    pub(super) class: Arc<ClassSpec>,
+    pub(super) plaintext: Bytes,
+    pub(super) context: Bytes,
+    pub(super) index: bool,
 }
 
 impl Operation for Encrypt {
@@ -89,7 +91,7 @@ impl Operation for Encrypt {
             let bytes_max = class.max_bytes.min(service.limits.field_bytes_max);
             validate::length(field.plaintext.len(), bytes_max, "fields", i, "plaintext")?;
             validate::length(field.context.len(), validate::CONTEXT_BYTES_MAX, "fields", i, "context")?;
-            Ok(AskedField {
+            Ok(Sealable {
                 subject: validate::subject(field.subject, "fields", i)?,
                 class,
                 plaintext: field.plaintext,
@@ -102,101 +104,116 @@ impl Operation for Encrypt {
 
     async fn attempt(service: &Service, caller: &Caller, asked: &Asked) -> Result<Released<Self::Answer>, Halt> {
         let Asked { header, fields } = asked;
-        let at = service.log.read_point();
+        seal(service, (caller, header, Self::NAME), fields, None, |sealed| sealed).await
+    }
+}
 
-        // Decide.
-        let policy = service.policy.load_full();
-        let now = service.log.now_secs();
-        let mut decisions = Decisions::new(policy, &caller.principal, &header.tenant, &header.purpose, now);
-        let allowed: Vec<bool> = fields
-            .iter()
-            .map(|field| {
-                let class = &field.class.class;
-                decisions.allows(class, Action::Encrypt) && (!field.index || decisions.allows(class, Action::Index))
-            })
-            .collect();
-        let mut targets = Targets::default();
-        if !allowed.contains(&true) {
-            fields.iter().for_each(|field| targets.add(field.class.class.as_str(), "", Outcome::Denied, None));
-            return Err(describe::denied(service, Self::NAME, caller, header, &decisions, targets));
-        }
+/// Seals on record: the values of the fields, or in their place these data keys, one for each. Releases what is made of them.
+pub(super) async fn seal<T>(
+    service: &Service,
+    (caller, header, operation): (&Caller, &Checked, stored::Operation),
+    fields: &[Sealable],
+    data_keys: Option<&[[u8; DATA_KEY_BYTES]]>,
+    answered: impl FnOnce(Vec<Result<Sealed, FieldError>>) -> T,
+) -> Result<Released<T>, Halt> {
+    let at = service.log.read_point();
 
-        // Find or make the keys.
-        let tenant_keys = service.tenant_keys(&header.tenant, at).await?;
-        let spending = service.guard.account(&caller.principal, decisions.budget(), now);
-        let mut tags = Tags::new(&tenant_keys);
-        let permitted = || fields.iter().zip(&allowed).filter_map(|(field, allowed)| allowed.then_some(field));
-        let wanted: Vec<WantSeal<'_>> = permitted()
-            .map(|field| WantSeal { tag: tags.tag(&field.subject), category: &field.class.category, seals: 1 })
-            .collect();
-        let keys = async |at| {
-            let sealing = service.keyring.for_sealing(&*service.store, &tenant_keys, &wanted, at).await;
-            sealing.map_err(|error| Halt::unreadable(&error))
+    // Decide.
+    let policy = service.policy.load_full();
+    let now = service.log.now_secs();
+    let mut decisions = Decisions::new(policy, &caller.principal, &header.tenant, &header.purpose, now);
+    let allowed: Vec<bool> = fields
+        .iter()
+        .map(|field| {
+            let class = &field.class.class;
+            decisions.allows(class, Action::Encrypt) && (!field.index || decisions.allows(class, Action::Index))
+        })
+        .collect();
+    let mut targets = Targets::default();
+    if !allowed.contains(&true) {
+        fields.iter().for_each(|field| targets.add(field.class.class.as_str(), "", Outcome::Denied, None));
+        return Err(describe::denied(service, operation, caller, header, &decisions, targets));
+    }
+
+    // Find or make the keys.
+    let tenant_keys = service.tenant_keys(&header.tenant, at).await?;
+    let spending = service.guard.account(&caller.principal, decisions.budget(), now);
+    let mut tags = Tags::new(&tenant_keys);
+    let permitted = || fields.iter().zip(&allowed).filter_map(|(field, allowed)| allowed.then_some(field));
+    let wanted: Vec<WantSeal<'_>> = permitted()
+        .map(|field| WantSeal { tag: tags.tag(&field.subject), category: &field.class.category, seals: 1 })
+        .collect();
+    let keys = async |at| {
+        let sealing = service.keyring.for_sealing(&*service.store, &tenant_keys, &wanted, at).await;
+        sealing.map_err(|error| Halt::unreadable(&error))
+    };
+    let mut sealing = keys(at).await?;
+    let _turn = if sealing.rests.rewritten.is_empty() {
+        None
+    } else {
+        // Others may be making keys for the same subjects: one after the other, and look again.
+        let turn = service.turns.take(&sealing.rests.rewritten).await;
+        sealing = keys(service.log.read_point()).await?;
+        Some(turn)
+    };
+
+    // Seal.
+    let mut nonces = vec![envelope::Nonce::default(); wanted.len()];
+    service.entropy.fill(nonces.as_flattened_mut()).map_err(|error| Halt::unreadable(&error))?;
+    let mut keys = sealing.keys.iter().zip(&nonces);
+    let mut answer = Vec::with_capacity(fields.len());
+    for (at, (field, allowed)) in fields.iter().zip(&allowed).enumerate() {
+        let (content, value): (_, &[u8]) = match data_keys.map(|keys| keys.get(at)) {
+            None => (Content::Field, &field.plaintext),
+            Some(key) => (Content::DataKey, key.ok_or(Halt::Failed(Failure::Internal))?),
         };
-        let mut sealing = keys(at).await?;
-        let _turn = if sealing.rests.rewritten.is_empty() {
-            None
-        } else {
-            // Others may be making keys for the same subjects: one after the other, and look again.
-            let turn = service.turns.take(&sealing.rests.rewritten).await;
-            sealing = keys(service.log.read_point()).await?;
-            Some(turn)
+        let class = &field.class;
+        let (result, alias) = match allowed.then(|| keys.next()).flatten() {
+            None => (Err(FieldError::DENIED), None),
+            Some((Ok(key), nonce)) => {
+                let binding = Binding {
+                    tenant: &header.tenant,
+                    subject: &field.subject,
+                    class: &class.class,
+                    context: &field.context,
+                };
+                let index = field.index.then(|| index(&tenant_keys, &spending, class, &field.plaintext));
+                let result = index.transpose().and_then(|index| {
+                    let ciphertext = envelope::seal_as(content, key.sealing(), nonce, &binding, value)
+                        .map_err(|_| FieldError::invalid_value("the value is too long to seal"))?;
+                    Ok(Sealed { ciphertext, index, key_id: key.sealing().id(), key_version: key.version() })
+                });
+                (result, Some(*key.alias().as_bytes()))
+            }
+            Some((Err(no_key), _)) => match no_key {
+                NoKey::OverBudget => (Err(FieldError::OVER_BUDGET), None),
+                NoKey::Erased => (Err(FieldError::ERASED), None),
+                // Sealing makes the key that is not there.
+                NoKey::UnknownSubject | NoKey::NoSuchKey { .. } => (Err(FieldError::UNKNOWN_SUBJECT), None),
+            },
         };
+        let outcome = match &result {
+            Ok(Sealed { index: None, .. }) => Outcome::Sealed,
+            Ok(Sealed { index: Some(_), .. }) => Outcome::SealedAndIndexed,
+            Err(error) => error.outcome(),
+        };
+        targets.add(class.class.as_str(), "", outcome, alias);
+        answer.push(result);
+    }
 
-        // Seal.
-        let mut nonces = vec![envelope::Nonce::default(); wanted.len()];
-        service.entropy.fill(nonces.as_flattened_mut()).map_err(|error| Halt::unreadable(&error))?;
-        let mut keys = sealing.keys.iter().zip(&nonces);
-        let mut answer = Vec::with_capacity(fields.len());
-        for (field, allowed) in fields.iter().zip(&allowed) {
-            let class = &field.class;
-            let (result, alias) = match allowed.then(|| keys.next()).flatten() {
-                None => (Err(FieldError::DENIED), None),
-                Some((Ok(key), nonce)) => {
-                    let binding = Binding {
-                        tenant: &header.tenant,
-                        subject: &field.subject,
-                        class: &class.class,
-                        context: &field.context,
-                    };
-                    let index = field.index.then(|| index(&tenant_keys, &spending, class, &field.plaintext));
-                    let result = index.transpose().and_then(|index| {
-                        let ciphertext = envelope::seal(key.sealing(), nonce, &binding, &field.plaintext)
-                            .map_err(|_| FieldError::invalid_value("the value is too long to seal"))?;
-                        Ok(Sealed { ciphertext, index, key_id: key.sealing().id(), key_version: key.version() })
-                    });
-                    (result, Some(*key.alias().as_bytes()))
-                }
-                Some((Err(no_key), _)) => match no_key {
-                    NoKey::OverBudget => (Err(FieldError::OVER_BUDGET), None),
-                    NoKey::Erased => (Err(FieldError::ERASED), None),
-                    // Sealing makes the key that is not there.
-                    NoKey::UnknownSubject | NoKey::NoSuchKey { .. } => (Err(FieldError::UNKNOWN_SUBJECT), None),
-                },
-            };
-            let outcome = match &result {
-                Ok(Sealed { index: None, .. }) => Outcome::Sealed,
-                Ok(Sealed { index: Some(_), .. }) => Outcome::SealedAndIndexed,
-                Err(error) => error.outcome(),
-            };
-            targets.add(class.class.as_str(), "", outcome, alias);
-            answer.push(result);
+    // Record, and with it release.
+    let record = describe::decided(service, operation, caller, header, &decisions, targets)?;
+    let rests = Arc::new(sealing.rests);
+    let basis = Basis { policy: Some(decisions.basis()), rests: rests.clone() };
+    let effects = Effects { writes: sealing.effects, ..Effects::default() };
+    match service.log.commit(record, basis, effects, Unreleased::new(answered(answer))).await {
+        Ok(released) => {
+            service.keyring.settle(sealing.pending, released.end());
+            Ok(released)
         }
-
-        // Record, and with it release.
-        let record = describe::decided(service, Self::NAME, caller, header, &decisions, targets)?;
-        let rests = Arc::new(sealing.rests);
-        let basis = Basis { policy: Some(decisions.basis()), rests: rests.clone() };
-        let effects = Effects { writes: sealing.effects, ..Effects::default() };
-        match service.log.commit(record, basis, effects, Unreleased::new(answer)).await {
-            Ok(released) => {
-                service.keyring.settle(sealing.pending, released.end());
-                Ok(released)
-            }
-            Err(refused) => {
-                service.keyring.forget(rests.iter());
-                Err(refused.into())
-            }
+        Err(refused) => {
+            service.keyring.forget(rests.iter());
+            Err(refused.into())
         }
     }
 }

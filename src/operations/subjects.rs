@@ -26,9 +26,10 @@ use super::{
 };
 use crate::{
     audit::{Basis, Effects, Record, Released, Unreleased, record::Targets},
-    id::{Action, ControlObject, Reference, Subject},
+    id::{Action, Category, ControlObject, Reference, Subject, Tenant},
     identity::Caller,
     keyring::{Changes, Subjects, TenantKeys},
+    policy::Snapshot,
     proto::stored::{Operation, Outcome},
     store::Effect,
 };
@@ -39,25 +40,49 @@ pub struct About {
     subject: Subject,
 }
 
+impl About {
+    pub(super) fn header(&self) -> &Checked {
+        &self.header
+    }
+
+    pub(super) fn subject(&self) -> &Subject {
+        &self.subject
+    }
+}
+
 /// Checks the header of a request about subjects, whose purpose is always `operate`.
-fn header(header: &Header, caller: &Caller) -> Result<Checked, Violation> {
+pub(super) fn header(header: &Header, caller: &Caller) -> Result<Checked, Violation> {
     validate::tenant(&header.tenant, caller)?;
     let reference = Reference::parse(&header.reference).map_err(validate::broken("reference"))?;
     Ok(Checked { reference, ..validate::control(header, caller)? })
 }
 
+/// Checks the categories of a request: `None` for all, if it names none.
+pub(super) fn categories(sent: &[String], policy: &Snapshot) -> Result<Option<Vec<Category>>, Violation> {
+    let categories = sent.iter().enumerate().map(|(at, name)| {
+        let rule = "must be one of the catalogue's categories";
+        let known = policy.catalogue().has_category(name).then(|| Category::parse(name).ok()).flatten();
+        known.ok_or_else(|| Violation::new(format!("categories[{at}]"), rule))
+    });
+    let mut categories: Vec<Category> = categories.collect::<Result<_, _>>()?;
+    categories.sort_unstable();
+    categories.dedup();
+    Ok(Some(categories).filter(|some| !some.is_empty()))
+}
+
 /// Checks a request about one subject.
-fn about(sent: &Header, subject: String, caller: &Caller) -> Result<About, Violation> {
+pub(super) fn about(sent: &Header, subject: String, caller: &Caller) -> Result<About, Violation> {
     let header = header(sent, caller)?;
     Ok(About { header, subject: Subject::parse(subject).map_err(validate::broken("subject"))? })
 }
 
 /// One attempt: who asks, for what, and what decided it.
-struct Attempt<'a> {
+pub(super) struct Attempt<'a> {
     service: &'a Service,
     caller: &'a Caller,
     header: &'a Checked,
     operation: Operation,
+    object: ControlObject,
     action: Action,
     decisions: Decisions<'a>,
 }
@@ -71,18 +96,29 @@ impl<'a> Attempt<'a> {
         operation: Operation,
         action: Action,
     ) -> Result<Self, Halt> {
+        Self::decide_on(service, caller, header, operation, (ControlObject::Subjects, action))
+    }
+
+    /// Decides whether the caller may do this to the tenant's subjects, or to their keys.
+    pub(super) fn decide_on(
+        service: &'a Service,
+        caller: &'a Caller,
+        header: &'a Checked,
+        operation: Operation,
+        (object, action): (ControlObject, Action),
+    ) -> Result<Self, Halt> {
         let (policy, now) = (service.policy.load_full(), service.log.now_secs());
         let mut decisions = Decisions::new(policy, &caller.principal, &header.tenant, &header.purpose, now);
-        if !decisions.allows_control(ControlObject::Subjects, action) {
+        if !decisions.allows_control(object, action) {
             let mut targets = Targets::default();
-            targets.add(ControlObject::Subjects.as_str(), action.as_str(), Outcome::Denied, None);
+            targets.add(object.as_str(), action.as_str(), Outcome::Denied, None);
             return Err(describe::denied(service, operation, caller, header, &decisions, targets));
         }
-        Ok(Self { service, caller, header, operation, action, decisions })
+        Ok(Self { service, caller, header, operation, object, action, decisions })
     }
 
     /// Reads subjects, each named once, while nobody else writes them.
-    async fn read(&self, named: &[Subject]) -> Result<(Arc<TenantKeys>, Subjects, Turn<'a>), Halt> {
+    pub(super) async fn read(&self, named: &[Subject]) -> Result<(Arc<TenantKeys>, Subjects, Turn<'a>), Halt> {
         let service = self.service;
         let keys = service.tenant_keys(&self.header.tenant, service.log.read_point()).await?;
         let tags: Vec<_> = named.iter().map(|subject| keys.tag(subject)).collect();
@@ -93,17 +129,29 @@ impl<'a> Attempt<'a> {
     }
 
     /// What the record says of one subject.
-    fn one(&self, subjects: &Subjects) -> Targets {
+    pub(super) fn one(&self, subjects: &Subjects) -> Targets {
         let mut targets = Targets::default();
         let alias = subjects.view(0).map(|view| *view.alias().as_bytes());
-        targets.add(ControlObject::Subjects.as_str(), self.action.as_str(), Outcome::Allowed, alias);
+        targets.add(self.object.as_str(), self.action.as_str(), Outcome::Allowed, alias);
         targets
     }
 
-    /// Refuses what the caller may ask and can't have, on record.
-    fn refuse(&self, refusal: Refusal) -> Halt {
+    /// What the record says of all subjects of a tenant.
+    pub(super) fn all(&self) -> Targets {
         let mut targets = Targets::default();
-        targets.add(ControlObject::Subjects.as_str(), self.action.as_str(), refusal.outcome(), None);
+        targets.add(self.object.as_str(), self.action.as_str(), Outcome::Allowed, None);
+        targets
+    }
+
+    /// The tenant.
+    pub(super) fn tenant(&self) -> &Tenant {
+        &self.header.tenant
+    }
+
+    /// Refuses what the caller may ask and can't have, on record.
+    pub(super) fn refuse(&self, refusal: Refusal) -> Halt {
+        let mut targets = Targets::default();
+        targets.add(self.object.as_str(), self.action.as_str(), refusal.outcome(), None);
         let Self { service, caller, header, decisions, .. } = self;
         match describe::refused(service, self.operation, (caller, header), decisions, (targets, refusal.reason())) {
             Ok(record) => Halt::Subject(Denied { tenant: header.tenant.clone(), record }, refusal),
@@ -111,27 +159,38 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn record(&self, targets: Targets, effect: String) -> Result<Record, Halt> {
+    pub(super) fn record(&self, targets: Targets, effect: String) -> Result<Record, Halt> {
         let Self { service, caller, header, decisions, .. } = self;
         describe::reading(service, self.operation, caller, header, decisions, (targets, effect))
     }
 
     /// Commits a record that changes nothing, and with it releases the answer.
-    async fn answer<T>(&self, record: Record, answer: T) -> Result<Released<T>, Halt> {
+    pub(super) async fn answer<T>(&self, record: Record, answer: T) -> Result<Released<T>, Halt> {
         let basis = Basis { policy: Some(self.decisions.basis()), ..Basis::default() };
         Ok(self.service.log.commit(record, basis, Effects::default(), Unreleased::new(answer)).await?)
     }
 
     /// Commits what changes with its record, and with it releases the answer.
-    async fn commit<T>(
+    pub(super) async fn commit<T>(
         &self,
         record: Record,
         subjects: Subjects,
         more: Vec<Effect>,
         answer: T,
     ) -> Result<Released<T>, Halt> {
+        let changes = self.service.keyring.changes(subjects).map_err(|error| Halt::unreadable(&error))?;
+        self.commit_changes(record, changes, more, answer).await
+    }
+
+    /// The same, of changes that are known.
+    pub(super) async fn commit_changes<T>(
+        &self,
+        record: Record,
+        changes: Changes,
+        more: Vec<Effect>,
+        answer: T,
+    ) -> Result<Released<T>, Halt> {
         let Self { service, decisions, .. } = self;
-        let changes = service.keyring.changes(subjects).map_err(|error| Halt::unreadable(&error))?;
         let Changes { mut effects, rests, disrupts, pending } = changes;
         effects.extend(more);
         // What erases goes through on a full disk, and so does what stops it.
@@ -141,6 +200,8 @@ impl<'a> Attempt<'a> {
         let effects = Effects { writes: effects, disrupts, from_reserve, ..Effects::default() };
         match service.log.commit(record, basis, effects, Unreleased::new(answer)).await {
             Ok(released) => {
+                // Whatever was read before the end of this is not to be used any more.
+                service.keyring.forget(rests.rewritten.iter());
                 service.keyring.settle(pending, released.end());
                 Ok(released)
             }

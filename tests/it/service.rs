@@ -2,6 +2,7 @@
 
 mod fields;
 mod guard;
+mod keys;
 mod moments;
 mod policy;
 mod provable;

@@ -17,8 +17,8 @@ use privet::{
     operations::start::Changed,
     proto::v1::{
         self, audit_service_client::AuditServiceClient, authorization_service_client::AuthorizationServiceClient,
-        encryption_service_client::EncryptionServiceClient, policy_service_client::PolicyServiceClient,
-        subject_service_client::SubjectServiceClient,
+        encryption_service_client::EncryptionServiceClient, key_service_client::KeyServiceClient,
+        policy_service_client::PolicyServiceClient, subject_service_client::SubjectServiceClient,
     },
     server::{Ended, tls::DevCertificates},
 };
@@ -190,6 +190,10 @@ impl Client {
 
     pub fn policy(&self) -> PolicyServiceClient<Channel> {
         PolicyServiceClient::new(self.channel.clone()).max_decoding_message_size(16 << 20)
+    }
+
+    pub fn keys(&self) -> KeyServiceClient<Channel> {
+        KeyServiceClient::new(self.channel.clone())
     }
 
     pub fn subjects(&self) -> SubjectServiceClient<Channel> {

@@ -10,7 +10,7 @@ use crate::{
         subjects::{
             close::CloseSubject,
             erase::{EraseSubjects, Erasure},
-            get::{GetSubject, Summary},
+            get::{self, GetSubject, Summary},
             hold::{PlaceHold, ReleaseHold},
             list::{GetErasureCertificate, ListErasures},
             reinstate::ReinstateSubject,
@@ -133,18 +133,18 @@ pub(in super::super) fn certified(released: Answer<GetErasureCertificate>) -> v1
     v1::GetErasureCertificateResponse { certificate, receipts: receipts(evidence) }
 }
 
-fn subject(summary: Summary) -> v1::Subject {
+pub(super) fn category(held: get::Held) -> v1::SubjectCategory {
     let version =
         |(version, created, seals)| v1::SubjectKeyVersion { version, create_time: Some(secs(created)), seals };
+    v1::SubjectCategory {
+        category: held.category.to_string(),
+        versions: held.versions.into_iter().map(version).collect(),
+    }
+}
+
+fn subject(summary: Summary) -> v1::Subject {
     v1::Subject {
-        categories: summary
-            .categories
-            .into_iter()
-            .map(|held| v1::SubjectCategory {
-                category: held.category.to_string(),
-                versions: held.versions.into_iter().map(version).collect(),
-            })
-            .collect(),
+        categories: summary.categories.into_iter().map(category).collect(),
         holds: summary.holds.into_iter().map(hold).collect(),
         close_time: summary.closed_unix_secs.map(secs),
         erased: summary
@@ -171,6 +171,6 @@ fn hold(hold: stored::Hold) -> v1::Hold {
     }
 }
 
-fn secs(unix_secs: u64) -> Timestamp {
+pub(super) fn secs(unix_secs: u64) -> Timestamp {
     timestamp(unix_secs.saturating_mul(1_000_000))
 }

@@ -223,7 +223,12 @@ fn target(target: &AuditTarget, operation: &str) -> String {
     let times = if target.count > 1 { format!("×{} ", number(target.count.into())) } else { String::new() };
     // Where something was done, that says which action it took.
     let action = match target.outcome() {
-        Outcome::Sealed | Outcome::Opened | Outcome::Masked | Outcome::Indexed | Outcome::SealedAndIndexed => "",
+        Outcome::Sealed
+        | Outcome::Opened
+        | Outcome::Masked
+        | Outcome::Indexed
+        | Outcome::SealedAndIndexed
+        | Outcome::Rewrapped => "",
         Outcome::Unspecified
         | Outcome::Allowed
         | Outcome::Denied
@@ -241,7 +246,7 @@ fn target(target: &AuditTarget, operation: &str) -> String {
 }
 
 /// What the table calls operations whose names are too long for it.
-const SHORT: [(Operation, &str); 30] = [
+const SHORT: [(Operation, &str); 35] = [
     (Operation::ComputeIndex, "index"),
     (Operation::ListEntries, "list"),
     (Operation::GetCheckpoint, "checkpoint"),
@@ -272,6 +277,11 @@ const SHORT: [(Operation, &str); 30] = [
     (Operation::CloseSubject, "close"),
     (Operation::ListErasures, "erasures"),
     (Operation::GetErasureCertificate, "certificate"),
+    (Operation::GenerateDataKey, "data-key"),
+    (Operation::UnwrapDataKey, "unwrap"),
+    (Operation::RotateSubjectKeys, "rotate"),
+    (Operation::RetireKeyVersions, "retire"),
+    (Operation::GetKeyStatus, "key-status"),
 ];
 const TARGETS_MAX: usize = 1;
 /// 100 columns in all, each with two blanks behind it; the last takes what a wider terminal has to give.
@@ -292,7 +302,7 @@ mod tests {
     const PLAIN: Terminal = Terminal { json: false, quiet: false, stdout: false, stderr: false, colours: false };
 
     /// The number of the last operation.
-    const LAST: i32 = 41;
+    const LAST: i32 = 47;
 
     #[test]
     fn every_operation_is_among_those_tested() {

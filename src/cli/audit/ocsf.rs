@@ -92,11 +92,13 @@ enum Kind {
     LogKey,
     Segment,
     Subject,
+    SubjectKey,
 }
 
 fn class(operation: Operation) -> Class {
     match operation {
-        Operation::Encrypt => Class::Api(Activity::Create),
+        Operation::Encrypt | Operation::GenerateDataKey => Class::Api(Activity::Create),
+        Operation::Rewrap => Class::Api(Activity::Update),
         Operation::Decrypt
         | Operation::ComputeIndex
         | Operation::Check
@@ -117,6 +119,8 @@ fn class(operation: Operation) -> Class {
         | Operation::Simulate
         | Operation::GetSubject
         | Operation::ListErasures
+        | Operation::UnwrapDataKey
+        | Operation::GetKeyStatus
         | Operation::GetErasureCertificate => Class::Api(Activity::Read),
         Operation::Unspecified | Operation::Refuse => Class::Api(Activity::Unknown),
         Operation::CreateTenant => Class::Entity(Activity::Create, Kind::Tenant),
@@ -128,6 +132,8 @@ fn class(operation: Operation) -> Class {
         | Operation::EndBreakGlass
         | Operation::ReviewBreakGlass
         | Operation::RecoverPolicy => Class::Entity(Activity::Update, Kind::Policy),
+        Operation::RotateSubjectKeys => Class::Entity(Activity::Update, Kind::SubjectKey),
+        Operation::RetireKeyVersions => Class::Entity(Activity::Delete, Kind::SubjectKey),
         Operation::EraseSubjects => Class::Entity(Activity::Delete, Kind::Subject),
         Operation::ReinstateSubject | Operation::PlaceHold | Operation::ReleaseHold | Operation::CloseSubject => {
             Class::Entity(Activity::Update, Kind::Subject)
@@ -195,7 +201,8 @@ fn good(outcome: Outcome) -> bool {
         | Outcome::Masked
         | Outcome::Indexed
         | Outcome::Allowed
-        | Outcome::SealedAndIndexed => true,
+        | Outcome::SealedAndIndexed
+        | Outcome::Rewrapped => true,
         Outcome::Unspecified
         | Outcome::Denied
         | Outcome::InvalidCiphertext
@@ -269,7 +276,13 @@ fn source(entry: &AuditEntry) -> Value {
 
 fn api(entry: &AuditEntry) -> Value {
     let service = match entry.operation() {
-        Operation::Encrypt | Operation::Decrypt | Operation::ComputeIndex => "privet.v1.EncryptionService",
+        Operation::Encrypt
+        | Operation::Decrypt
+        | Operation::ComputeIndex
+        | Operation::Rewrap
+        | Operation::GenerateDataKey
+        | Operation::UnwrapDataKey => "privet.v1.EncryptionService",
+        Operation::RotateSubjectKeys | Operation::RetireKeyVersions | Operation::GetKeyStatus => "privet.v1.KeyService",
         Operation::Check | Operation::Explain | Operation::ListGrantsFor | Operation::WhoCan => {
             "privet.v1.AuthorizationService"
         }
@@ -357,6 +370,7 @@ fn entity(entry: &AuditEntry, kind: Kind) -> Value {
         }),
         Kind::Service => other("Service", "privet".to_owned(), String::new()),
         Kind::LogKey => other("Log signing key", "log key".to_owned(), change.verifier_key),
+        Kind::SubjectKey => other("Encryption key", "subject keys".to_owned(), String::new()),
         Kind::Subject => other("Data subject", "data subjects".to_owned(), String::new()),
         Kind::Segment => {
             let range = format!("entries from {} to before {}", change.first_index, change.end_index);

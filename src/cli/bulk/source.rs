@@ -140,7 +140,7 @@ impl Source {
             // Sealed twice, a value would come back as a ciphertext, and who asked for that has most likely mistaken the file.
             Work::Seal if is_sealed(value) => Err(Fault::new("INVALID_VALUE", "is sealed already: pv1_… text")),
             Work::Seal => Ok(Bytes::copy_from_slice(value)),
-            Work::Open(_) => ciphertext(value).ok_or(Fault::new("INVALID_CIPHERTEXT", "not pv1_… text")),
+            Work::Open(_) | Work::Rewrap => ciphertext(value).ok_or(Fault::new("INVALID_CIPHERTEXT", "not pv1_… text")),
         }
     }
 }

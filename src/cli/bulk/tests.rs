@@ -94,6 +94,17 @@ async fn a_cell_that_can_not_be_opened_is_left_empty_and_counted_and_the_others_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rewrapped_cells_are_new_ciphertexts_and_what_is_none_is_left_empty() {
+    let sealed = run("id,email,note\nc1,a@b,x\nc2,,y\n", Work::Seal, MAP, 250).await.out();
+    let rewrapped = run(&sealed, Work::Rewrap, MAP, 250).await;
+    assert_eq!(rewrapped.done.as_ref().unwrap().failed, 0);
+    assert_ne!(rewrapped.out(), sealed);
+    assert_eq!(run(rewrapped.out(), OPEN, MAP, 250).await.out(), "id,email,note\nc1,a@b',x'\nc2,,y'\n");
+    let plain = run("id,email,note\nc1,a@b,x\n", Work::Rewrap, MAP, 250).await;
+    assert_eq!((plain.done.as_ref().unwrap().failed, plain.out().as_str()), (2, "id,email,note\nc1,,\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cell_that_is_sealed_already_is_not_sealed_again() {
     let sealed = run("id,email,note\nc1,a@b,x\n", Work::Seal, "email=pii/account/email", 250).await.out();
     let again = run(&sealed, Work::Seal, MAP, 250).await;

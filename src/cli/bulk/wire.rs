@@ -14,7 +14,10 @@ use super::{
 };
 use crate::{
     envelope::text::to_text,
-    proto::v1::{self, Receipt, decrypt_stream_response, decrypted_field, encrypt_stream_response, encrypted_field},
+    proto::v1::{
+        self, Receipt, decrypt_stream_response, decrypted_field, encrypt_stream_response, encrypted_field,
+        rewrap_stream_response, rewrapped_field,
+    },
 };
 
 /// A server, and what every message to it says.
@@ -80,6 +83,21 @@ impl Wire {
                     Ok(Answer { sequence, outcome })
                 })))
             }
+            Work::Rewrap => {
+                let requests = messages.map(move |message| v1::RewrapStreamRequest {
+                    sequence: message.sequence,
+                    request: Some(rewrap(&header, message.fields)),
+                });
+                let answers = client.rewrap_stream(requests).await?.into_inner();
+                Ok(Box::pin(answers.map(|answer| {
+                    let v1::RewrapStreamResponse { sequence, result } = answer?;
+                    let outcome = match result.ok_or_else(misfit)? {
+                        rewrap_stream_response::Result::Response(response) => rewrapped(response),
+                        rewrap_stream_response::Result::Error(status) => Err(status.into()),
+                    };
+                    Ok(Answer { sequence, outcome })
+                })))
+            }
         }
     }
 
@@ -91,6 +109,7 @@ impl Wire {
             Work::Open(form) => {
                 decrypted(client.decrypt(decrypt(&self.header, form, message.fields)).await?.into_inner())
             }
+            Work::Rewrap => rewrapped(client.rewrap(rewrap(&self.header, message.fields)).await?.into_inner()),
         }
     }
 }
@@ -129,6 +148,33 @@ fn decrypt(header: &Header, form: v1::Form, fields: Vec<Field>) -> v1::DecryptRe
         reference: header.reference.to_string(),
         actor: header.actor(),
     }
+}
+
+fn rewrap(header: &Header, fields: Vec<Field>) -> v1::RewrapRequest {
+    let field = |field: Field| v1::FieldToRewrap {
+        subject: field.subject,
+        class: field.class.to_string(),
+        ciphertext: field.payload,
+        context: Bytes::new(),
+        data_key: false,
+    };
+    v1::RewrapRequest {
+        tenant: header.tenant.to_string(),
+        purpose: header.purpose.to_string(),
+        fields: fields.into_iter().map(field).collect(),
+        request_id: header.request_id.to_string(),
+        reference: header.reference.to_string(),
+        actor: header.actor(),
+    }
+}
+
+fn rewrapped(response: v1::RewrapResponse) -> Result<Outcome, Failure> {
+    let result = |field: v1::RewrappedField| match field.result.ok_or_else(misfit)? {
+        rewrapped_field::Result::Ciphertext(ciphertext) => Ok(Ok(Bytes::from(to_text(&ciphertext)))),
+        rewrapped_field::Result::Error(error) => Ok(Err(fault(error))),
+    };
+    let results = response.fields.into_iter().map(result).collect::<Result<_, Failure>>()?;
+    Ok(Outcome { results, receipts: response.receipts })
 }
 
 fn encrypted(response: v1::EncryptResponse) -> Result<Outcome, Failure> {

@@ -29,6 +29,7 @@ use crate::proto::v1::{
     self, FieldError, Reason, Receipt, decrypt_stream_response, decrypted_field, encrypt_stream_response,
     encrypted_field,
     encryption_service_server::{EncryptionService, EncryptionServiceServer},
+    rewrap_stream_response, rewrapped_field,
 };
 
 /// What the server saw.
@@ -138,6 +139,22 @@ impl Seen {
         };
         Ok(v1::DecryptResponse { fields: request.fields.into_iter().map(field).collect(), receipts: self.receipts() })
     }
+
+    /// A new ciphertext is of the same value with a prime behind it.
+    fn rewrap(&self, request: v1::RewrapRequest) -> Result<v1::RewrapResponse, Status> {
+        self.admit(request.fields.iter().map(|field| (field.class.as_str(), &b""[..])))?;
+        let field = |field: v1::FieldToRewrap| {
+            let open: Vec<u8> = field.ciphertext.iter().map(|b| !b).collect();
+            let result = match open.strip_prefix(format!("{}/", field.subject).as_bytes()) {
+                Some(value) => {
+                    rewrapped_field::Result::Ciphertext(seal(&field.subject, &[value, b"'"].concat()).into())
+                }
+                None => rewrapped_field::Result::Error(denied()),
+            };
+            v1::RewrappedField { result: Some(result), changed: true, ..Default::default() }
+        };
+        Ok(v1::RewrapResponse { fields: request.fields.into_iter().map(field).collect(), receipts: self.receipts() })
+    }
 }
 
 fn seal(subject: &str, value: &[u8]) -> Vec<u8> {
@@ -173,6 +190,43 @@ impl EncryptionService for Fake {
         _: Request<v1::ComputeIndexRequest>,
     ) -> Result<Response<v1::ComputeIndexResponse>, Status> {
         Err(Status::unimplemented("no index here"))
+    }
+
+    async fn rewrap(&self, request: Request<v1::RewrapRequest>) -> Result<Response<v1::RewrapResponse>, Status> {
+        self.0.unary.fetch_add(1, Relaxed);
+        self.0.rewrap(request.into_inner()).map(Response::new)
+    }
+
+    async fn generate_data_key(
+        &self,
+        _: Request<v1::GenerateDataKeyRequest>,
+    ) -> Result<Response<v1::GenerateDataKeyResponse>, Status> {
+        Err(Status::unimplemented("no data keys here"))
+    }
+
+    async fn unwrap_data_key(
+        &self,
+        _: Request<v1::UnwrapDataKeyRequest>,
+    ) -> Result<Response<v1::UnwrapDataKeyResponse>, Status> {
+        Err(Status::unimplemented("no data keys here"))
+    }
+
+    type RewrapStreamStream = Answers<v1::RewrapStreamResponse>;
+
+    async fn rewrap_stream(
+        &self,
+        request: Request<Streaming<v1::RewrapStreamRequest>>,
+    ) -> Result<Response<Self::RewrapStreamStream>, Status> {
+        let seen = Arc::clone(&self.0);
+        Ok(Response::new(Box::pin(request.into_inner().map(move |message| {
+            let v1::RewrapStreamRequest { sequence, request } = message?;
+            seen.messages.fetch_add(1, Relaxed);
+            let result = match seen.rewrap(request.unwrap_or_default()) {
+                Ok(response) => rewrap_stream_response::Result::Response(response),
+                Err(status) => rewrap_stream_response::Result::Error(error(&status)),
+            };
+            Ok(v1::RewrapStreamResponse { sequence, result: Some(result) })
+        }))))
     }
 
     type EncryptStreamStream = Answers<v1::EncryptStreamResponse>;

@@ -195,6 +195,12 @@ fn asks(entry: &AuditEntry) -> Asks {
         | Operation::GetSubject
         | Operation::ListErasures
         | Operation::GetErasureCertificate
+        | Operation::Rewrap
+        | Operation::GenerateDataKey
+        | Operation::UnwrapDataKey
+        | Operation::RotateSubjectKeys
+        | Operation::RetireKeyVersions
+        | Operation::GetKeyStatus
         // What this program does not know may have done something.
         | Operation::Unspecified => Asks::Nothing,
     }

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Attempt, header, refusal::Refusal, stored as certificates};
+use super::{Attempt, categories, header, refusal::Refusal, stored as certificates};
 use crate::{
     audit::{Released, certificate::Certificate, record::Targets},
     id::{Action, Category, ControlObject, Subject},
@@ -73,15 +73,7 @@ impl Operation for EraseSubjects {
             Subject::parse(id).map_err(validate::broken(&format!("subjects[{at}]")))
         });
         let subjects = subjects.collect::<Result<_, _>>()?;
-        let categories = self.categories.iter().enumerate().map(|(at, name)| {
-            let rule = "must be one of the catalogue's categories";
-            let known = policy.catalogue().has_category(name).then(|| Category::parse(name).ok()).flatten();
-            known.ok_or_else(|| Violation::new(format!("categories[{at}]"), rule))
-        });
-        let mut categories: Vec<Category> = categories.collect::<Result<_, _>>()?;
-        categories.sort_unstable();
-        categories.dedup();
-        Ok(Asked { header, subjects, categories: Some(categories).filter(|some| !some.is_empty()) })
+        Ok(Asked { header, subjects, categories: categories(&self.categories, policy)? })
     }
 
     fn answer_bytes_max(_: &Service) -> usize {

@@ -2,8 +2,8 @@
 
 use super::{Attempt, header, refusal::Refusal, stored as certificates};
 use crate::{
-    audit::{Released, certificate::Certificate, record::Targets},
-    id::{Action, ControlObject},
+    audit::{Released, certificate::Certificate},
+    id::Action,
     identity::Caller,
     keyring::ErasureId,
     operations::{
@@ -12,7 +12,7 @@ use crate::{
         validate::Checked,
     },
     policy::Snapshot,
-    proto::stored::{self, Outcome},
+    proto::stored,
     store::{Direction, Slot, Space},
 };
 
@@ -99,7 +99,7 @@ impl Operation for ListErasures {
         let page = Page { erasures: found.into_iter().map(read).collect::<Result<_, _>>()?, next_page_token };
 
         // Record, and with it release.
-        let record = attempt.record(whole(Action::Read), format!("{} erasures", page.erasures.len()))?;
+        let record = attempt.record(attempt.all(), format!("{} erasures", page.erasures.len()))?;
         attempt.answer(record, page).await
     }
 }
@@ -126,16 +126,9 @@ impl Operation for GetErasureCertificate {
         let values = service.store.read(&slots).await.map_err(|error| Halt::unreadable(&error))?;
         let Some(note) = values.into_iter().next().flatten() else { return Err(attempt.refuse(Refusal::NoErasure)) };
         let note = String::from_utf8(note).map_err(|error| Halt::unreadable(&error))?;
-        let record = attempt.record(whole(Action::Read), format!("erasure {}", hex::encode(erasure.0)))?;
+        let record = attempt.record(attempt.all(), format!("erasure {}", hex::encode(erasure.0)))?;
         attempt.answer(record, note).await
     }
-}
-
-/// What the record says of all subjects of a tenant.
-fn whole(action: Action) -> Targets {
-    let mut targets = Targets::default();
-    targets.add(ControlObject::Subjects.as_str(), action.as_str(), Outcome::Allowed, None);
-    targets
 }
 
 /// An id as the two halves of a cursor.

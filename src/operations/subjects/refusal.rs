@@ -1,6 +1,6 @@
 //! What a request about subjects is refused for, beside what every request is.
 
-use crate::proto::stored::Outcome;
+use crate::{id::Category, proto::stored::Outcome};
 
 /// Why nothing was changed, or shown. Holds no personal data: a hold's id is the caller's own reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,13 @@ pub enum Refusal {
     NoHold,
     /// The subject's record has no room for another hold.
     NoRoom,
+    /// There is no room for another version of this category's key.
+    NoVersionLeft {
+        /// The category.
+        category: Category,
+    },
+    /// The newest version is never destroyed.
+    NewestVersion,
     /// There is no such erasure in this tenant.
     NoErasure,
 }
@@ -28,6 +35,8 @@ impl Refusal {
             Self::Held { .. } => "HELD",
             Self::NoHold => "NO_HOLD",
             Self::NoRoom => "TOO_MANY_HOLDS",
+            Self::NoVersionLeft { .. } => "TOO_MANY_KEY_VERSIONS",
+            Self::NewestVersion => "NEWEST_KEY_VERSION",
             Self::NoErasure => "NO_ERASURE",
         }
     }
@@ -36,7 +45,9 @@ impl Refusal {
         match self {
             Self::Unknown => Outcome::UnknownSubject,
             Self::Held { .. } => Outcome::Held,
-            Self::NoHold | Self::NoRoom | Self::NoErasure => Outcome::Allowed,
+            Self::NoHold | Self::NoRoom | Self::NoVersionLeft { .. } | Self::NewestVersion | Self::NoErasure => {
+                Outcome::Allowed
+            }
         }
     }
 }
@@ -45,9 +56,13 @@ impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unknown => f.write_str("nothing is stored for this subject in these categories"),
-            Self::Held { hold } => write!(f, "hold {hold} stops it; nothing was erased"),
+            Self::Held { hold } => write!(f, "hold {hold} stops it; nothing was destroyed"),
             Self::NoHold => f.write_str("there is no such hold on this subject"),
             Self::NoRoom => f.write_str("there is no room for another hold on this subject; release one"),
+            Self::NoVersionLeft { category } => {
+                write!(f, "there is no room for another version of the key of {category}: retire old ones first")
+            }
+            Self::NewestVersion => f.write_str("up_to_version: the newest version stays; rotate first, or erase"),
             Self::NoErasure => f.write_str("there was no such erasure in this tenant"),
         }
     }

@@ -94,6 +94,47 @@ fn rows() -> Vec<Row> {
     let review =
         v1::ReviewBreakGlassRequest { tenant: "acme".into(), number: 1, note: "n".into(), ..Default::default() };
     let broken = v1::ListBreakGlassRequest { tenant: "acme".into(), ..Default::default() };
+    let old = |data_key| v1::FieldToRewrap {
+        subject: "anna".into(),
+        class: EMAIL.into(),
+        ciphertext: vec![1; 60].into(),
+        data_key,
+        ..Default::default()
+    };
+    let rewrap = v1::RewrapRequest {
+        tenant: "acme".into(),
+        purpose: "signup".into(),
+        fields: vec![old(false), old(true)],
+        ..Default::default()
+    };
+    let generate = v1::GenerateDataKeyRequest {
+        tenant: "acme".into(),
+        purpose: "signup".into(),
+        keys: vec![v1::DataKeyToGenerate { subject: "anna".into(), class: EMAIL.into(), ..Default::default() }],
+        ..Default::default()
+    };
+    let wrapped = v1::DataKeyToUnwrap {
+        subject: "anna".into(),
+        class: EMAIL.into(),
+        wrapped: vec![1; 77].into(),
+        ..Default::default()
+    };
+    let unwrap = v1::UnwrapDataKeyRequest {
+        tenant: "acme".into(),
+        purpose: "signup".into(),
+        keys: vec![wrapped],
+        ..Default::default()
+    };
+    let status = v1::GetKeyStatusRequest { tenant: "acme".into(), ..Default::default() };
+    let rotate = v1::RotateSubjectKeysRequest { tenant: "acme".into(), ..Default::default() };
+    let retire = v1::RetireKeyVersionsRequest {
+        tenant: "acme".into(),
+        subject: "anna".into(),
+        category: "account".into(),
+        up_to_version: 1,
+        rewrapped: true,
+        ..Default::default()
+    };
     let (tenant, subject) = ("acme".to_owned(), "anna".to_owned());
     let show = v1::GetSubjectRequest { tenant: tenant.clone(), subject: subject.clone(), ..Default::default() };
     let erase =
@@ -140,6 +181,21 @@ fn rows() -> Vec<Row> {
         unary("privet.v1.PolicyService/ApproveProposal", Operation::ApproveProposal, bytes_of(&approve)),
         unary("privet.v1.PolicyService/RejectProposal", Operation::RejectProposal, bytes_of(&reject)),
         unary("privet.v1.PolicyService/Simulate", Operation::Simulate, bytes_of(&simulate)),
+        unary("privet.v1.EncryptionService/Rewrap", Operation::Rewrap, bytes_of(&rewrap)),
+        unary("privet.v1.EncryptionService/GenerateDataKey", Operation::GenerateDataKey, bytes_of(&generate)),
+        unary("privet.v1.EncryptionService/UnwrapDataKey", Operation::UnwrapDataKey, bytes_of(&unwrap)),
+        unary("privet.v1.KeyService/GetKeyStatus", Operation::GetKeyStatus, bytes_of(&status)),
+        unary("privet.v1.KeyService/RotateSubjectKeys", Operation::RotateSubjectKeys, bytes_of(&rotate)),
+        unary("privet.v1.KeyService/RetireKeyVersions", Operation::RetireKeyVersions, bytes_of(&retire)),
+        Row {
+            method: "privet.v1.EncryptionService/RewrapStream",
+            operation: Operation::Rewrap,
+            request: bytes_of(&v1::RewrapStreamRequest { sequence: 1, request: Some(rewrap) }),
+            error_inside: |answer| match v1::RewrapStreamResponse::decode(answer).unwrap().result {
+                Some(v1::rewrap_stream_response::Result::Error(error)) => Some(Code::from_i32(error.code)),
+                Some(v1::rewrap_stream_response::Result::Response(_)) | None => None,
+            },
+        },
         unary("privet.v1.SubjectService/GetSubject", Operation::GetSubject, bytes_of(&show)),
         unary("privet.v1.SubjectService/EraseSubjects", Operation::EraseSubjects, bytes_of(&erase)),
         unary("privet.v1.SubjectService/ReinstateSubject", Operation::ReinstateSubject, bytes_of(&reinstate)),
