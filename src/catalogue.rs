@@ -90,6 +90,41 @@ pub struct Retention {
     pub days: u32,
 }
 
+/// How long one version of a key seals for a category that is kept from seal on, in seconds: then those values go with it.
+pub const MONTH_SECS: u64 = 30 * DAY_SECS;
+const DAY_SECS: u64 = 86_400;
+
+impl Retention {
+    /// How long a version of the category's key seals, in seconds; `None`: as long as any.
+    pub fn seals_for_secs(self) -> Option<u64> {
+        match self.from {
+            RetentionStart::Closure => None,
+            RetentionStart::Seal => Some(MONTH_SECS),
+        }
+    }
+
+    /// When a category is due to be erased of a subject that was closed, both since 1970; `None`: closing starts no clock.
+    pub fn due_after_closure(self, closed_unix_secs: u64) -> Option<u64> {
+        match self.from {
+            RetentionStart::Closure => Some(closed_unix_secs.saturating_add(self.secs())),
+            RetentionStart::Seal => None,
+        }
+    }
+
+    /// When a version of the category's key is due to be destroyed, since 1970: the last value that it may have sealed was kept for
+    /// its time then. `None`: sealing starts no clock.
+    pub fn due_after_seal(self, created_unix_secs: u64) -> Option<u64> {
+        match self.from {
+            RetentionStart::Closure => None,
+            RetentionStart::Seal => Some(created_unix_secs.saturating_add(MONTH_SECS).saturating_add(self.secs())),
+        }
+    }
+
+    fn secs(self) -> u64 {
+        u64::from(self.days) * DAY_SECS
+    }
+}
+
 /// One class of personal data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassSpec {

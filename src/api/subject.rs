@@ -49,6 +49,10 @@ impl SubjectService for Api {
         self.unary(request, convert::close, convert::closed).await
     }
 
+    async fn count_due(&self, request: Request<v1::CountDueRequest>) -> Result<Response<v1::CountDueResponse>, Status> {
+        self.unary(request, convert::count_due, convert::counted_due).await
+    }
+
     async fn list_erasures(
         &self,
         request: Request<v1::ListErasuresRequest>,

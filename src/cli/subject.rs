@@ -1,6 +1,7 @@
 //! `privet subject`: the rights of the people whose data it is.
 
 mod certificate;
+mod due;
 mod erase;
 mod holds;
 mod show;
@@ -34,6 +35,8 @@ pub enum Subject {
     Close(show::Close),
     /// Let one that was erased or closed be sealed for again
     Reinstate(show::Reinstate),
+    /// Count what retention will erase by a day
+    Due(due::Due),
     /// List erasures, by day
     Erasures(certificate::Erasures),
     /// Fetch the certificate of an erasure
@@ -55,6 +58,7 @@ impl Subject {
             Self::Release(command) => command.run(terminal).await,
             Self::Close(command) => command.run(terminal).await,
             Self::Reinstate(command) => command.run(terminal).await,
+            Self::Due(command) => command.run(terminal).await,
             Self::Erasures(command) => command.run(terminal).await,
             Self::Certificate(command) => command.run(terminal).await,
             Self::VerifyCertificate(command) => command.run(terminal),

@@ -225,7 +225,12 @@ mod tests {
         world.seal("acme", "anna", &account, 1).await;
         // Committed, and not settled here: another replica's, or one that settles a moment later.
         let tenant = world.tenant("acme").await;
-        let want = crate::keyring::WantSeal { tag: tenant.tag(&subject("anna")), category: &billing, seals: 1 };
+        let want = crate::keyring::WantSeal {
+            tag: tenant.tag(&subject("anna")),
+            category: &billing,
+            seals: 1,
+            age_max_secs: None,
+        };
         let sealing = world.keyring.for_sealing(&world.store, &tenant, &[want], world.at()).await.unwrap();
         world.commit(&sealing.rests, &sealing.effects).unwrap();
 

@@ -27,6 +27,8 @@ pub struct WantSeal<'a> {
     pub category: &'a Category,
     /// How many will be sealed. They count against the key's budget whether or not they are.
     pub seals: u32,
+    /// How old a version may be to seal for this category, in seconds, if it is less than for all; `None`: it is not.
+    pub age_max_secs: Option<u64>,
 }
 
 /// Keys to seal with, and what makes those that are new exist.
@@ -163,7 +165,7 @@ impl<'a> Draft<'a> {
         }
         let newest = self.record.and_then(|record| Some((record, record.newest(want.category)?)));
         let seals_still = |version: &Version| {
-            version.is_young(now_unix_secs, age_max_secs)
+            version.is_young(now_unix_secs, want.age_max_secs.unwrap_or(u64::MAX).min(age_max_secs))
                 && tenant.rotated_unix_secs().is_none_or(|rotated| version.created_unix_secs > rotated)
         };
         if let Some((record, version)) = newest.filter(|(_, version)| seals_still(version)) {

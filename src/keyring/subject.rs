@@ -256,6 +256,25 @@ impl Subjects {
         Ok(retired)
     }
 
+    /// Destroys the versions of a category's key that `is_due` says so of, by the second of their making; gives how many. What may
+    /// have been sealed lately is not known to be due: the caller sees to it.
+    pub fn expire(&mut self, at: usize, category: &Category, is_due: impl Fn(u64) -> bool) -> usize {
+        let Some(View(record)) = self.view(at) else { return 0 };
+        let mut record = record.clone();
+        let mut expired = 0;
+        for one in record.categories.iter_mut().filter(|one| one.category == *category) {
+            expired += one.versions.iter().filter(|version| is_due(version.created_unix_secs)).count();
+            one.versions.retain(|version| !is_due(version.created_unix_secs));
+        }
+        if expired > 0 && record.holds.is_empty() {
+            record.categories.retain(|one| !one.versions.is_empty());
+            let renames = record.categories.is_empty();
+            self.draft(at, Draft { record, disrupts: true, renames, fresh: Vec::new() });
+            return expired;
+        }
+        0
+    }
+
     /// Erases some categories of a subject, or with `None` all of it; gives what is erased of it then: newly, and from before.
     ///
     /// # Errors

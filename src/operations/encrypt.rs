@@ -141,7 +141,12 @@ pub(super) async fn seal<T>(
     let mut tags = Tags::new(&tenant_keys);
     let permitted = || fields.iter().zip(&allowed).filter_map(|(field, allowed)| allowed.then_some(field));
     let wanted: Vec<WantSeal<'_>> = permitted()
-        .map(|field| WantSeal { tag: tags.tag(&field.subject), category: &field.class.category, seals: 1 })
+        .map(|field| WantSeal {
+            tag: tags.tag(&field.subject),
+            category: &field.class.category,
+            seals: 1,
+            age_max_secs: field.class.retention.seals_for_secs(),
+        })
         .collect();
     let keys = async |at| {
         let sealing = service.keyring.for_sealing(&*service.store, &tenant_keys, &wanted, at).await;

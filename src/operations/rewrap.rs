@@ -157,7 +157,12 @@ impl Operation for Rewrap {
         // Find or make the newest keys, one after the other with others who make some for the same subjects.
         let opened = || fields.iter().zip(&stages).filter(|(_, stage)| matches!(stage, Stage::Opened(..)));
         let wanted: Vec<WantSeal<'_>> = opened()
-            .map(|(field, _)| WantSeal { tag: tags.tag(&field.subject), category: &field.class.category, seals: 1 })
+            .map(|(field, _)| WantSeal {
+                tag: tags.tag(&field.subject),
+                category: &field.class.category,
+                seals: 1,
+                age_max_secs: field.class.retention.seals_for_secs(),
+            })
             .collect();
         let keys = async |at| {
             let sealing = service.keyring.for_sealing(&*service.store, &tenant_keys, &wanted, at).await;

@@ -4,6 +4,7 @@
 //! whoever else writes them; what changes is committed with the record.
 
 pub mod close;
+pub mod due;
 pub mod erase;
 pub mod get;
 pub mod hold;
@@ -11,6 +12,7 @@ pub mod list;
 pub mod refusal;
 pub mod reinstate;
 mod stored;
+pub mod sweep;
 
 use std::sync::Arc;
 

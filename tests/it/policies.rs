@@ -61,7 +61,7 @@ fn lint_accepts_a_sound_policy_and_says_each_problem_of_another() {
 
     let broken = dir(&[BROKEN]);
     let refused = policy("lint", &[&broken], &[]);
-    let place = format!("{}/policy.csv:30: field act: must be an action", broken.path().display());
+    let place = format!("{}/policy.csv:36: field act: must be an action", broken.path().display());
     assert_eq!(code(&refused), 1);
     assert!(
         stdout(&refused).starts_with(&place) && stdout(&refused).ends_with("\n1 problem\n"),
@@ -71,7 +71,7 @@ fn lint_accepts_a_sound_policy_and_says_each_problem_of_another() {
     assert_eq!(stdout(&policy("lint", &[&broken], &["--quiet"])), stdout(&refused), "a refusal is never quiet");
     let value = json(&policy("lint", &[&broken], &["--json"]));
     let problem = &value["problems"][0];
-    assert_eq!((&value["sound"], &problem["line"], &problem["field"]), (&false.into(), &30.into(), &"act".into()));
+    assert_eq!((&value["sound"], &problem["line"], &problem["field"]), (&false.into(), &36.into(), &"act".into()));
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn test_runs_the_assertions_and_fails_with_them() {
     assert_eq!(json(&policy("test", &[&fails], &["--json"]))["holds"], false);
     let unsound = policy("test", &[&dir(&[BROKEN])], &[]);
     assert_eq!(code(&unsound), 1);
-    assert!(stdout(&unsound).contains("policy.csv:30: field act"), "{}", stdout(&unsound));
+    assert!(stdout(&unsound).contains("policy.csv:36: field act"), "{}", stdout(&unsound));
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn diff_says_what_needs_an_approval_and_refuses_what_is_unsound() {
     for dirs in [[&shipped, &dir(&[BROKEN])], [&dir(&[BROKEN]), &shipped]] {
         let unsound = policy("diff", &dirs, &[]);
         assert_eq!(code(&unsound), 1);
-        assert!(stdout(&unsound).contains("policy.csv:30: field act"), "{}", stdout(&unsound));
+        assert!(stdout(&unsound).contains("policy.csv:36: field act"), "{}", stdout(&unsound));
     }
 }
 

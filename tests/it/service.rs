@@ -7,5 +7,6 @@ mod moments;
 mod policy;
 mod provable;
 mod refusals;
+mod retention;
 mod subjects;
 mod why;

@@ -9,6 +9,7 @@ use crate::{
         Header,
         subjects::{
             close::CloseSubject,
+            due::{Count, CountDue},
             erase::{EraseSubjects, Erasure},
             get::{self, GetSubject, Summary},
             hold::{PlaceHold, ReleaseHold},
@@ -97,6 +98,32 @@ pub(in super::super) fn close(request: v1::CloseSubjectRequest) -> CloseSubject 
 pub(in super::super) fn closed(released: Answer<CloseSubject>) -> v1::CloseSubjectResponse {
     let (closed, evidence) = released.into_parts();
     v1::CloseSubjectResponse { close_time: Some(secs(closed)), receipts: receipts(evidence) }
+}
+
+pub(in super::super) fn count_due(request: v1::CountDueRequest) -> CountDue {
+    let whole = |time: prost_types::Timestamp| u64::try_from(time.seconds).ok().filter(|secs| *secs > 0);
+    CountDue {
+        header: Header { tenant: request.tenant, request_id: request.request_id, ..Header::default() },
+        before_unix_secs: request.before.and_then(whole),
+        page_token: request.page_token,
+    }
+}
+
+pub(in super::super) fn counted_due(released: Answer<CountDue>) -> v1::CountDueResponse {
+    let (page, evidence) = released.into_parts();
+    let count = |(category, count): (crate::id::Category, Count)| v1::DueCount {
+        category: category.to_string(),
+        closed: count.closed,
+        versions: count.versions,
+        held: count.held,
+        earliest: Some(secs(count.earliest)),
+    };
+    v1::CountDueResponse {
+        counts: page.counts.into_iter().map(count).collect(),
+        subjects: u32::try_from(page.subjects).unwrap_or(u32::MAX),
+        next_page_token: page.next_page_token,
+        receipts: receipts(evidence),
+    }
 }
 
 pub(in super::super) fn list(request: v1::ListErasuresRequest) -> ListErasures {

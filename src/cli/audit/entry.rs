@@ -246,7 +246,7 @@ fn target(target: &AuditTarget, operation: &str) -> String {
 }
 
 /// What the table calls operations whose names are too long for it.
-const SHORT: [(Operation, &str); 35] = [
+const SHORT: [(Operation, &str); 36] = [
     (Operation::ComputeIndex, "index"),
     (Operation::ListEntries, "list"),
     (Operation::GetCheckpoint, "checkpoint"),
@@ -282,6 +282,7 @@ const SHORT: [(Operation, &str); 35] = [
     (Operation::RotateSubjectKeys, "rotate"),
     (Operation::RetireKeyVersions, "retire"),
     (Operation::GetKeyStatus, "key-status"),
+    (Operation::CountDue, "due"),
 ];
 const TARGETS_MAX: usize = 1;
 /// 100 columns in all, each with two blanks behind it; the last takes what a wider terminal has to give.
@@ -302,7 +303,7 @@ mod tests {
     const PLAIN: Terminal = Terminal { json: false, quiet: false, stdout: false, stderr: false, colours: false };
 
     /// The number of the last operation.
-    const LAST: i32 = 47;
+    const LAST: i32 = 49;
 
     #[test]
     fn every_operation_is_among_those_tested() {

@@ -121,6 +121,7 @@ fn class(operation: Operation) -> Class {
         | Operation::ListErasures
         | Operation::UnwrapDataKey
         | Operation::GetKeyStatus
+        | Operation::CountDue
         | Operation::GetErasureCertificate => Class::Api(Activity::Read),
         Operation::Unspecified | Operation::Refuse => Class::Api(Activity::Unknown),
         Operation::CreateTenant => Class::Entity(Activity::Create, Kind::Tenant),
@@ -134,7 +135,7 @@ fn class(operation: Operation) -> Class {
         | Operation::RecoverPolicy => Class::Entity(Activity::Update, Kind::Policy),
         Operation::RotateSubjectKeys => Class::Entity(Activity::Update, Kind::SubjectKey),
         Operation::RetireKeyVersions => Class::Entity(Activity::Delete, Kind::SubjectKey),
-        Operation::EraseSubjects => Class::Entity(Activity::Delete, Kind::Subject),
+        Operation::EraseSubjects | Operation::Sweep => Class::Entity(Activity::Delete, Kind::Subject),
         Operation::ReinstateSubject | Operation::PlaceHold | Operation::ReleaseHold | Operation::CloseSubject => {
             Class::Entity(Activity::Update, Kind::Subject)
         }
@@ -311,9 +312,11 @@ fn api(entry: &AuditEntry) -> Value {
         | Operation::CloseSubject
         | Operation::GetSubject
         | Operation::ListErasures
+        | Operation::CountDue
         | Operation::GetErasureCertificate => "privet.v1.SubjectService",
         Operation::Unspecified
         | Operation::Refuse
+        | Operation::Sweep
         | Operation::CreateTenant
         | Operation::AdoptPolicy
         | Operation::RecoverPolicy

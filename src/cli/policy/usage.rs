@@ -201,6 +201,8 @@ fn asks(entry: &AuditEntry) -> Asks {
         | Operation::RotateSubjectKeys
         | Operation::RetireKeyVersions
         | Operation::GetKeyStatus
+        | Operation::CountDue
+        | Operation::Sweep
         // What this program does not know may have done something.
         | Operation::Unspecified => Asks::Nothing,
     }

@@ -1,4 +1,5 @@
-//! What a server does beside answering: records counts, wipes keys, indexes the log, seals and deletes its old entries.
+//! What a server does beside answering: records counts, wipes keys, indexes the log, seals and deletes its old entries, and
+//! erases what was kept for its time.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -15,6 +16,7 @@ use crate::{
     operations::{
         Service, indexing,
         segments::{Rules, Segments},
+        subjects::sweep::{Sweeper, Swept},
     },
 };
 
@@ -44,6 +46,9 @@ impl Upkeep {
                 tend_each_ten_seconds(Arc::clone(&segments), held.clone())
             }))
         }));
+        let held = service.clone();
+        let sweeper = Arc::new(Sweeper::new(service.clone()));
+        others.push(tokio::spawn(kept_up("retention", move || sweep_each_second(Arc::clone(&sweeper), held.clone()))));
         let held = service.clone();
         let tallying = kept_up("recording of counts", move || flush_each_second(held.clone(), resting.clone()));
         Self { tallying: tokio::spawn(tallying), others, rest }
@@ -88,6 +93,23 @@ async fn sweep_each_half_minute(service: Arc<Service>) {
     loop {
         half_minutes.tick().await;
         service.keyring.sweep();
+    }
+}
+
+/// Looks each second, so that no step of the clock goes unseen; sweeps once a day.
+async fn sweep_each_second(sweeper: Arc<Sweeper>, service: Arc<Service>) {
+    let mut ticks = interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !service.log.has_failed() {
+        ticks.tick().await;
+        match sweeper.look().await {
+            Ok(Swept::Subjects(subjects)) => tracing::info!(subjects, "swept what was kept for its time"),
+            Ok(Swept::NotYet | Swept::Stopped) => {}
+            Err(halt) => {
+                tracing::error!(?halt, "what was kept for its time can't be erased; it is tried again");
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+        }
     }
 }
 

@@ -15,8 +15,10 @@ async fn prepare(world: &World, wanted: &[(&str, &Category, u32)]) -> Sealing {
     let tenant = world.tenant("acme").await;
     let want = |(id, category, seals): &(&str, _, _)| (tenant.tag(&subject(id)), *category, *seals);
     let wanted: Vec<_> = wanted.iter().map(want).collect();
-    let wanted: Vec<_> =
-        wanted.iter().map(|(tag, category, seals)| WantSeal { tag: *tag, category, seals: *seals }).collect();
+    let wanted: Vec<_> = wanted
+        .iter()
+        .map(|(tag, category, seals)| WantSeal { tag: *tag, category, seals: *seals, age_max_secs: None })
+        .collect();
     world.keyring.for_sealing(&world.store, &tenant, &wanted, world.at()).await.unwrap()
 }
 
@@ -277,7 +279,7 @@ async fn without_randomness_no_key_is_made_and_old_ones_seal_on() {
     world.entropy.broken.store(1, Ordering::Relaxed);
     world.seal("acme", "anna", &account, 1).await;
     let tenant = world.tenant("acme").await;
-    let want = WantSeal { tag: tenant.tag(&subject("ben")), category: &account, seals: 1 };
+    let want = WantSeal { tag: tenant.tag(&subject("ben")), category: &account, seals: 1, age_max_secs: None };
     let made = world.keyring.for_sealing(&world.store, &tenant, &[want], world.at()).await;
     assert!(matches!(made, Err(Error::Entropy(_))));
 }

@@ -45,7 +45,7 @@ async fn open(world: &World, id: &str, category: &Category, key: crate::envelope
 
 async fn try_seal(world: &World, id: &str, category: &Category) -> Result<(), NoKey> {
     let tenant = world.tenant("acme").await;
-    let want = WantSeal { tag: tenant.tag(&subject(id)), category, seals: 1 };
+    let want = WantSeal { tag: tenant.tag(&subject(id)), category, seals: 1, age_max_secs: None };
     let sealing = world.keyring.for_sealing(&world.store, &tenant, &[want], world.at()).await.unwrap();
     sealing.keys.into_iter().next().unwrap().map(|_| ())
 }

@@ -8,9 +8,9 @@ use std::collections::{HashMap, HashSet};
 use super::{Attempt, categories, header, refusal::Refusal, stored as certificates};
 use crate::{
     audit::{Released, certificate::Certificate, record::Targets},
-    id::{Action, Category, ControlObject, Subject},
+    id::{Action, Category, ControlObject, Subject, Tenant},
     identity::Caller,
-    keyring::{ErasureId, Held},
+    keyring::{ErasureId, Held, Subjects},
     operations::{
         Halt, Header, Operation, Service, Violation,
         validate::{self, Checked},
@@ -109,14 +109,7 @@ impl Operation for EraseSubjects {
             };
             targets.add(ControlObject::Subjects.as_str(), Action::Erase.as_str(), outcome, erasure);
             if result.as_ref().is_ok_and(|erasures| erasures.contains(id)) {
-                let certificate = Certificate {
-                    origin: service.log.origin().to_owned(),
-                    tenant: header.tenant.clone(),
-                    erasure: id.0,
-                    categories: subjects.view(at).map(|view| view.erased_by(*id)).unwrap_or_default(),
-                    unix_secs: now,
-                };
-                let certificate = service.log.certify(&certificate).map_err(|error| Halt::unreadable(&error))?;
+                let certificate = certificate(service, &header.tenant, &subjects, (at, *id), now)?;
                 effects.push(certificates::effect(&header.tenant, *id, &certificate));
                 known.insert(*id, certificate);
             }
@@ -139,8 +132,26 @@ impl Operation for EraseSubjects {
     }
 }
 
+/// The certificate of what an erasure takes of a subject.
+pub(super) fn certificate(
+    service: &Service,
+    tenant: &Tenant,
+    subjects: &Subjects,
+    (at, erasure): (usize, ErasureId),
+    unix_secs: u64,
+) -> Result<String, Halt> {
+    let certificate = Certificate {
+        origin: service.log.origin().to_owned(),
+        tenant: tenant.clone(),
+        erasure: erasure.0,
+        categories: subjects.view(at).map(|view| view.erased_by(erasure)).unwrap_or_default(),
+        unix_secs,
+    };
+    service.log.certify(&certificate).map_err(|error| Halt::unreadable(&error))
+}
+
 /// Draws ids of erasures, each beginning with the day.
-fn ids(service: &Service, count: usize, now_secs: u64) -> Result<Vec<ErasureId>, Halt> {
+pub(super) fn ids(service: &Service, count: usize, now_secs: u64) -> Result<Vec<ErasureId>, Halt> {
     let mut ids = vec![[0; certificates::ID_BYTES]; count];
     service.entropy.fill(ids.as_flattened_mut()).map_err(|error| Halt::unreadable(&error))?;
     let day = u32::try_from(now_secs / DAY_SECS).unwrap_or(u32::MAX).to_be_bytes();

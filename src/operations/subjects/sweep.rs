@@ -1,0 +1,222 @@
+//! The sweeper: erases what was kept for its time, and what is held it leaves.
+//!
+//! A clock that was wrong for a while must not cost anybody's data. So a look only sets a cutoff; it is swept by that cutoff once
+//! a day of the monotonic clock has passed and every look of that day allowed it. When the wall clock steps by more than a minute
+//! against the monotonic one, nothing is swept any more until the server is started anew: whoever does that has looked at the
+//! clock. A day's sweep ends at [`SWEPT_MAX`] subjects.
+//!
+//! Each batch is one commit: the erasures, their certificates, and the entry that says so. What moved meanwhile is left for the
+//! next day.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use super::{
+    due::due,
+    erase::{certificate, ids},
+    stored as certificates,
+};
+use crate::{
+    audit::{Basis, Effects, Record, Refused, Released, Unreleased, record::Targets},
+    id::{Action, ControlObject, Principal, Tenant},
+    keyring::{Changes, ErasureId, Subjects, Tag},
+    operations::{Halt, Service},
+    policy::date,
+    proto::stored::{self, Operation, Outcome},
+    store::{Direction, Space},
+};
+
+/// Subjects that are swept a day, at most.
+pub const SWEPT_MAX: usize = 100_000;
+/// Subjects that are looked at at once.
+const BATCH: usize = 500;
+/// How long each look must have found it due.
+const DUE_FOR: Duration = Duration::from_secs(86_400);
+/// How far the clocks may part between two looks.
+const STEP_SECS_MAX: u64 = 60;
+/// Tenants read at once.
+const TENANTS_MAX: usize = 100_000;
+
+/// Sweeps one service's subjects.
+pub struct Sweeper {
+    service: Arc<Service>,
+    /// Never held while waiting.
+    watch: Mutex<Option<Watch>>,
+}
+
+/// Looking for a day.
+#[derive(Clone, Copy, Debug)]
+struct Watch {
+    /// Due at each look so far, since 1970.
+    cutoff: u64,
+    /// When the first look was, by the monotonic clock.
+    began: Duration,
+    /// What both clocks read at the last look.
+    wall_secs: u64,
+    monotonic: Duration,
+    /// The clock has stepped.
+    stopped: bool,
+}
+
+/// What a look came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Swept {
+    /// A day has not passed yet.
+    NotYet,
+    /// The clock has stepped: nothing is swept until the server is started anew.
+    Stopped,
+    /// So many subjects had something swept.
+    Subjects(usize),
+}
+
+impl Sweeper {
+    /// A sweeper that begins to look.
+    pub fn new(service: Arc<Service>) -> Self {
+        Self { service, watch: Mutex::default() }
+    }
+
+    /// Looks, and sweeps if it is time. Call it often: a step of the clock between two looks is seen by the second.
+    ///
+    /// # Errors
+    /// [`Halt`] if something can't be read or recorded; what was swept stands, and the rest is tried at the next look.
+    pub async fn look(&self) -> Result<Swept, Halt> {
+        let Some(cutoff) = self.cutoff() else {
+            return Ok(if self.stopped() { Swept::Stopped } else { Swept::NotYet });
+        };
+        let mut swept = 0;
+        for tenant in self.tenants().await? {
+            swept += self.sweep(&tenant, cutoff, SWEPT_MAX.saturating_sub(swept)).await?;
+        }
+        // What has become due meanwhile is looked at for a day of its own.
+        *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(Swept::Subjects(swept))
+    }
+
+    fn stopped(&self) -> bool {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|watch| watch.stopped)
+    }
+
+    /// Notes a look; what to sweep by, if a day of looks allows it.
+    fn cutoff(&self) -> Option<u64> {
+        let (wall_secs, monotonic) = (self.service.log.wall_secs(), self.service.log.monotonic());
+        let mut kept = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let watch =
+            kept.get_or_insert(Watch { cutoff: wall_secs, began: monotonic, wall_secs, monotonic, stopped: false });
+        let expected = watch.wall_secs.saturating_add(monotonic.saturating_sub(watch.monotonic).as_secs());
+        if expected.abs_diff(wall_secs) > STEP_SECS_MAX && !watch.stopped {
+            watch.stopped = true;
+            tracing::error!(
+                by_secs = expected.abs_diff(wall_secs),
+                "the clock has stepped: nothing is swept until it is right and the server is started anew"
+            );
+        }
+        watch.cutoff = watch.cutoff.min(wall_secs);
+        (watch.wall_secs, watch.monotonic) = (wall_secs, monotonic);
+        let is_time = monotonic.saturating_sub(watch.began) >= DUE_FOR && !watch.stopped;
+        is_time.then_some(watch.cutoff)
+    }
+
+    async fn tenants(&self) -> Result<Vec<Tenant>, Halt> {
+        let keys = Vec::new()..vec![0xff; 64];
+        let found = self.service.store.scan(Space::Tenant, keys, Direction::Ascending, TENANTS_MAX).await;
+        let found = found.map_err(|error| Halt::unreadable(&error))?;
+        let tenant = |(key, _): (Vec<u8>, Vec<u8>)| Tenant::parse(std::str::from_utf8(&key).ok()?).ok();
+        Ok(found.into_iter().filter_map(tenant).collect())
+    }
+
+    /// Sweeps a tenant by a cutoff, and at most so many of its subjects.
+    async fn sweep(&self, tenant: &Tenant, cutoff: u64, max: usize) -> Result<usize, Halt> {
+        let (mut swept, mut from) = (0, None);
+        while swept < max {
+            let mut tags = Subjects::tags(&*self.service.store, tenant, from, BATCH + 1)
+                .await
+                .map_err(|error| Halt::unreadable(&error))?;
+            let next = (tags.len() > BATCH).then(|| tags.pop()).flatten();
+            swept += match self.batch(tenant, tags, cutoff, max - swept).await {
+                // Somebody writes the same subjects: they are due tomorrow, too.
+                Err(Halt::Stale) => 0,
+                done => done?,
+            };
+            from = next;
+            if from.is_none() {
+                return Ok(swept);
+            }
+        }
+        tracing::warn!(tenant = tenant.as_str(), swept, "more is due than is swept a day: the rest follows tomorrow");
+        Ok(swept)
+    }
+
+    async fn batch(&self, tenant: &Tenant, tags: Vec<Tag>, cutoff: u64, max: usize) -> Result<usize, Halt> {
+        let service = &*self.service;
+        let at = service.log.read_point();
+        let keys = service.tenant_keys(tenant, at).await?;
+        let count = tags.len();
+        let subjects = service.keyring.subjects(&*service.store, &keys, tags, at).await;
+        let mut subjects = subjects.map_err(|error| Halt::unreadable(&error))?;
+        let policy = service.policy.load_full();
+        let catalogue = policy.catalogue();
+        let now = service.log.now_secs();
+        let (mut swept, mut versions) = (0, 0);
+        let (mut targets, mut more) = (Targets::default(), Vec::new());
+        for at in 0..count {
+            let Some(view) = subjects.view(at).filter(|view| view.holds().is_empty()) else { continue };
+            let due = due(&view, catalogue, cutoff);
+            if due.is_empty() || swept == max {
+                continue;
+            }
+            swept += 1;
+            for one in due.iter().filter(|one| one.versions.is_some()) {
+                let retention = catalogue.retention(one.category.as_str());
+                let is_due = |created| {
+                    let since = retention.and_then(|retention| retention.due_after_seal(created));
+                    since.is_some_and(|since| since <= cutoff)
+                };
+                versions += subjects.expire(at, &one.category, is_due);
+            }
+            let whole: Vec<_> =
+                due.iter().filter(|one| one.versions.is_none()).map(|one| one.category.clone()).collect();
+            let id = ids(service, 1, now)?.into_iter().next().unwrap_or(ErasureId([0; 16]));
+            if !whole.is_empty() && subjects.erase(at, Some(&whole), id).is_ok_and(|erased| erased.contains(&id)) {
+                let note = certificate(service, tenant, &subjects, (at, id), now)?;
+                more.push(certificates::effect(tenant, id, &note));
+                targets.add(ControlObject::Subjects.as_str(), Action::Erase.as_str(), Outcome::Allowed, Some(id.0));
+            }
+        }
+        if swept == 0 {
+            return Ok(0);
+        }
+        let erased = more.len();
+        let entry = stored::Entry {
+            operation: Operation::Sweep.into(),
+            principal: Principal::system("retention").as_str().to_owned(),
+            authentication: "host".to_owned(),
+            verdict: stored::Verdict::Allow.into(),
+            effect: format!("kept until {}: {erased} subjects erased, {versions} key versions destroyed", date(cutoff)),
+            policy_version: policy.version(),
+            policy_hash: policy.hash().to_vec(),
+            region: service.region().to_owned(),
+            ..Default::default()
+        };
+        let record = Record::encode(tenant, entry, targets.finish())?;
+        let Changes { mut effects, rests, disrupts, pending } =
+            service.keyring.changes(subjects).map_err(|error| Halt::unreadable(&error))?;
+        effects.extend(more);
+        let rests = Arc::new(rests);
+        // Retention that was changed meanwhile may not want it any more.
+        let basis = Basis { policy: Some((policy.version(), None)), rests: Arc::clone(&rests) };
+        let effects = Effects { writes: effects, disrupts, from_reserve: true, ..Effects::default() };
+        match service.log.commit(record, basis, effects, Unreleased::new(())).await {
+            Ok(released) => {
+                let released: Released<()> = released;
+                service.keyring.settle(pending, released.end());
+                Ok(swept)
+            }
+            Err(refused) => {
+                service.keyring.forget(rests.iter());
+                Err(Refused::into(refused))
+            }
+        }
+    }
+}
