@@ -49,6 +49,13 @@ impl SubjectService for Api {
         self.unary(request, convert::close, convert::closed).await
     }
 
+    async fn report_access(
+        &self,
+        request: Request<v1::ReportAccessRequest>,
+    ) -> Result<Response<v1::ReportAccessResponse>, Status> {
+        self.unary(request, convert::report, convert::reported).await
+    }
+
     async fn count_due(&self, request: Request<v1::CountDueRequest>) -> Result<Response<v1::CountDueResponse>, Status> {
         self.unary(request, convert::count_due, convert::counted_due).await
     }

@@ -4,6 +4,7 @@ mod certificate;
 mod due;
 mod erase;
 mod holds;
+mod report;
 mod show;
 
 use clap::{Args, Subcommand};
@@ -25,6 +26,8 @@ use crate::{
 pub enum Subject {
     /// See what is held of one: categories, ages of keys, holds, erasures
     Show(show::Show),
+    /// Tell a person what is held of them, and who has used it
+    Report(report::Report),
     /// Destroy the keys of some: final, with a certificate for each
     Erase(erase::Erase),
     /// Place a hold, which stops erasure and retention
@@ -53,6 +56,7 @@ impl Subject {
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
         match self {
             Self::Show(command) => command.run(terminal).await,
+            Self::Report(command) => command.run(terminal).await,
             Self::Erase(command) => command.run(terminal).await,
             Self::Hold(command) => command.run(terminal).await,
             Self::Release(command) => command.run(terminal).await,

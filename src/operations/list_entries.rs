@@ -29,7 +29,7 @@ const PAGE_DEFAULT: usize = 100;
 /// Entries looked at for one page: a page may be shorter than asked for, but never takes long.
 const LOOKED_AT_MAX: usize = 50_000;
 /// Bytes of entries on one page, so that an answer fits into a message.
-const PAGE_BYTES_MAX: usize = 2 << 20;
+pub(super) const PAGE_BYTES_MAX: usize = 2 << 20;
 
 /// What is asked.
 pub struct ListEntries {
@@ -123,7 +123,9 @@ impl Operation for ListEntries {
         // What is not durable is not listed.
         let start = Cursor { bound: start.bound.min(at.0), next: start.next.min(at.0) };
         let (whose, rests) = asked.filter.whose(service, &header.tenant, at).await?;
-        let (entries, next) = read(service, asked, &whose, start).await?;
+        let (tenant, filter, direction) = (&header.tenant, &asked.filter, asked.direction);
+        let search = Search { tenant, filter, whose: &whose, direction };
+        let (entries, next) = read(service, &search, asked.page_size, start).await?;
         let next_page_token = next.map(|next| service.page_key.token(next, &asked.query)).unwrap_or_default();
 
         // Record, and with it release.
@@ -136,20 +138,19 @@ impl Operation for ListEntries {
     }
 }
 
-type Entries = Vec<(Stored, stored::Entry)>;
+pub(super) type Entries = Vec<(Stored, stored::Entry)>;
 
 /// One page from `cursor` on, and where the next begins.
-async fn read(
+pub(super) async fn read(
     service: &Service,
-    asked: &Asked,
-    whose: &Whose,
+    search: &Search<'_>,
+    page_size: usize,
     mut cursor: Cursor,
 ) -> Result<(Entries, Option<Cursor>), Halt> {
-    let (tenant, filter, direction) = (&asked.header.tenant, &asked.filter, asked.direction);
+    let Search { tenant, filter, whose, direction } = *search;
     if matches!(whose, Whose::Nobody) {
         return Ok((Vec::new(), None));
     }
-    let search = Search { tenant, filter, whose, direction };
     let mut left = search.narrow(
         service,
         match direction {
@@ -159,10 +160,10 @@ async fn read(
     );
     let (mut found, mut bytes, mut looked_at): (Entries, usize, usize) = (Vec::new(), 0, 0);
     while !left.is_empty() {
-        let step = search.step(service, left, asked.page_size - found.len() + 1).await?;
+        let step = search.step(service, left, page_size - found.len() + 1).await?;
         for entry in step.entries {
             let full = bytes > PAGE_BYTES_MAX.min(service.limits.message_bytes_max);
-            if found.len() == asked.page_size || full || looked_at == LOOKED_AT_MAX {
+            if found.len() == page_size || full || looked_at == LOOKED_AT_MAX {
                 return Ok((found, Some(cursor)));
             }
             looked_at += 1;

@@ -11,6 +11,7 @@ pub mod hold;
 pub mod list;
 pub mod refusal;
 pub mod reinstate;
+pub mod report;
 mod stored;
 pub mod sweep;
 

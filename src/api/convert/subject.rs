@@ -15,6 +15,7 @@ use crate::{
             hold::{PlaceHold, ReleaseHold},
             list::{GetErasureCertificate, ListErasures},
             reinstate::ReinstateSubject,
+            report::{Access, ReportAccess},
         },
     },
     proto::{stored, v1},
@@ -98,6 +99,51 @@ pub(in super::super) fn close(request: v1::CloseSubjectRequest) -> CloseSubject 
 pub(in super::super) fn closed(released: Answer<CloseSubject>) -> v1::CloseSubjectResponse {
     let (closed, evidence) = released.into_parts();
     v1::CloseSubjectResponse { close_time: Some(secs(closed)), receipts: receipts(evidence) }
+}
+
+pub(in super::super) fn report(request: v1::ReportAccessRequest) -> ReportAccess {
+    ReportAccess {
+        header: header!(request),
+        subject: request.subject,
+        page_size: request.page_size,
+        page_token: request.page_token,
+    }
+}
+
+pub(in super::super) fn reported(released: Answer<ReportAccess>) -> v1::ReportAccessResponse {
+    let (report, evidence) = released.into_parts();
+    v1::ReportAccessResponse {
+        subject: Some(subject(report.summary)),
+        accesses: report.accesses.into_iter().map(access).collect(),
+        checkpoint: report.checkpoint.to_string(),
+        kept_since: report.kept_since_micros.map(timestamp),
+        next_page_token: report.next_page_token,
+        receipts: receipts(evidence),
+    }
+}
+
+fn access(access: Access) -> v1::Access {
+    let Access { index, entry, leaf_hash, proof } = access;
+    // Stored and public enums are numbered alike.
+    let data = |target: stored::Target| v1::AccessedData {
+        object: target.object,
+        action: target.action,
+        outcome: target.outcome,
+    };
+    v1::Access {
+        time: Some(timestamp(entry.time_unix_micros)),
+        principal: entry.principal,
+        roles: entry.roles,
+        actor: entry.actor,
+        operation: entry.operation,
+        purpose: entry.purpose,
+        reference: entry.reference,
+        verdict: entry.verdict,
+        data: entry.targets.into_iter().map(data).collect(),
+        entry_index: index,
+        leaf_hash: leaf_hash.to_vec().into(),
+        proof: proof.into_iter().map(|hash| hash.to_vec().into()).collect(),
+    }
 }
 
 pub(in super::super) fn count_due(request: v1::CountDueRequest) -> CountDue {

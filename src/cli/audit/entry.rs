@@ -246,7 +246,7 @@ fn target(target: &AuditTarget, operation: &str) -> String {
 }
 
 /// What the table calls operations whose names are too long for it.
-const SHORT: [(Operation, &str); 36] = [
+const SHORT: [(Operation, &str); 37] = [
     (Operation::ComputeIndex, "index"),
     (Operation::ListEntries, "list"),
     (Operation::GetCheckpoint, "checkpoint"),
@@ -283,6 +283,7 @@ const SHORT: [(Operation, &str); 36] = [
     (Operation::RetireKeyVersions, "retire"),
     (Operation::GetKeyStatus, "key-status"),
     (Operation::CountDue, "due"),
+    (Operation::ReportAccess, "report"),
 ];
 const TARGETS_MAX: usize = 1;
 /// 100 columns in all, each with two blanks behind it; the last takes what a wider terminal has to give.
@@ -303,7 +304,7 @@ mod tests {
     const PLAIN: Terminal = Terminal { json: false, quiet: false, stdout: false, stderr: false, colours: false };
 
     /// The number of the last operation.
-    const LAST: i32 = 49;
+    const LAST: i32 = 50;
 
     #[test]
     fn every_operation_is_among_those_tested() {

@@ -122,6 +122,7 @@ fn class(operation: Operation) -> Class {
         | Operation::UnwrapDataKey
         | Operation::GetKeyStatus
         | Operation::CountDue
+        | Operation::ReportAccess
         | Operation::GetErasureCertificate => Class::Api(Activity::Read),
         Operation::Unspecified | Operation::Refuse => Class::Api(Activity::Unknown),
         Operation::CreateTenant => Class::Entity(Activity::Create, Kind::Tenant),
@@ -313,6 +314,7 @@ fn api(entry: &AuditEntry) -> Value {
         | Operation::GetSubject
         | Operation::ListErasures
         | Operation::CountDue
+        | Operation::ReportAccess
         | Operation::GetErasureCertificate => "privet.v1.SubjectService",
         Operation::Unspecified
         | Operation::Refuse

@@ -203,6 +203,7 @@ fn asks(entry: &AuditEntry) -> Asks {
         | Operation::GetKeyStatus
         | Operation::CountDue
         | Operation::Sweep
+        | Operation::ReportAccess
         // What this program does not know may have done something.
         | Operation::Unspecified => Asks::Nothing,
     }

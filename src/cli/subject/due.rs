@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 use prost_types::Timestamp;
 use serde_json::json;
-use time::{Date, OffsetDateTime, format_description::well_known::Iso8601};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     super::{
@@ -31,8 +31,8 @@ pub struct Due {
 }
 
 fn day(text: &str) -> Result<Timestamp, String> {
-    let date = Date::parse(text, &Iso8601::DATE).map_err(|_| "must be a day like 2027-02-01".to_owned())?;
-    let midnight: OffsetDateTime = date.midnight().assume_utc();
+    let midnight = OffsetDateTime::parse(&format!("{text}T00:00:00Z"), &Rfc3339);
+    let midnight = midnight.map_err(|_| "must be a day like 2027-02-01".to_owned())?;
     Ok(Timestamp { seconds: midnight.unix_timestamp(), nanos: 0 })
 }
 

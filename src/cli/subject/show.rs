@@ -95,7 +95,7 @@ impl Reinstate {
     }
 }
 
-fn human(subject: &v1::Subject) -> String {
+pub(super) fn human(subject: &v1::Subject) -> String {
     let mut text = String::new();
     for one in &subject.categories {
         let newest = one.versions.last();
@@ -127,7 +127,7 @@ fn human(subject: &v1::Subject) -> String {
     text
 }
 
-fn machine(subject: &v1::Subject) -> Value {
+pub(super) fn machine(subject: &v1::Subject) -> Value {
     let version = |version: &v1::SubjectKeyVersion| {
         json!({
             "version": version.version,

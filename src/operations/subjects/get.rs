@@ -5,7 +5,7 @@ use crate::{
     audit::Released,
     id::{Action, Category},
     identity::Caller,
-    keyring::Erased,
+    keyring::{Erased, View},
     operations::{Halt, Header, Operation, Service, Violation},
     policy::Snapshot,
     proto::stored::{self, Hold},
@@ -58,15 +58,20 @@ impl Operation for GetSubject {
         let attempt = Attempt::decide(service, caller, &asked.header, Self::NAME, Action::Read)?;
         let (_, subjects, _turn) = attempt.read(std::slice::from_ref(&asked.subject)).await?;
         let Some(view) = subjects.view(0) else { return Err(attempt.refuse(Refusal::Unknown)) };
-        let held = |(category, versions): (&Category, _)| Held { category: category.clone(), versions };
-        let summary = Summary {
-            categories: view.categories().map(held).collect(),
-            holds: view.holds().to_vec(),
-            closed_unix_secs: view.closed_unix_secs(),
-            erased: view.erased().to_vec(),
-        };
+        let summary = summary(&view);
         let effect = format!("{} categories", summary.categories.len());
         let record = attempt.record(attempt.one(&subjects), effect)?;
         attempt.commit(record, subjects, Vec::new(), summary).await
+    }
+}
+
+/// What is held, of what is stored.
+pub(super) fn summary(view: &View<'_>) -> Summary {
+    let held = |(category, versions): (&Category, _)| Held { category: category.clone(), versions };
+    Summary {
+        categories: view.categories().map(held).collect(),
+        holds: view.holds().to_vec(),
+        closed_unix_secs: view.closed_unix_secs(),
+        erased: view.erased().to_vec(),
     }
 }

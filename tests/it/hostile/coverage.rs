@@ -155,6 +155,7 @@ fn rows() -> Vec<Row> {
         ..Default::default()
     };
     let close = v1::CloseSubjectRequest { tenant: tenant.clone(), subject, ..Default::default() };
+    let report = v1::ReportAccessRequest { tenant: tenant.clone(), subject: "anna".into(), ..Default::default() };
     let before = prost_types::Timestamp { seconds: 1, nanos: 0 };
     let due = v1::CountDueRequest { tenant: tenant.clone(), before: Some(before), ..Default::default() };
     let erasures = v1::ListErasuresRequest { tenant: tenant.clone(), ..Default::default() };
@@ -204,6 +205,7 @@ fn rows() -> Vec<Row> {
         unary("privet.v1.SubjectService/PlaceHold", Operation::PlaceHold, bytes_of(&hold)),
         unary("privet.v1.SubjectService/ReleaseHold", Operation::ReleaseHold, bytes_of(&release)),
         unary("privet.v1.SubjectService/CloseSubject", Operation::CloseSubject, bytes_of(&close)),
+        unary("privet.v1.SubjectService/ReportAccess", Operation::ReportAccess, bytes_of(&report)),
         unary("privet.v1.SubjectService/CountDue", Operation::CountDue, bytes_of(&due)),
         unary("privet.v1.SubjectService/ListErasures", Operation::ListErasures, bytes_of(&erasures)),
         unary(

@@ -2,7 +2,7 @@
 
 use privet::server::Ended;
 use privet::{
-    audit::{certificate::Certificate, note::VerifierKey},
+    audit::{certificate::Certificate, checkpoint::Checkpoint, merkle::verify, note::VerifierKey},
     proto::stored::LogKey,
     proto::v1::{
         self, ErasureReason, Operation, Outcome, Reason,
@@ -344,4 +344,63 @@ async fn the_log_tells_of_an_erasure_and_leads_from_it_to_nobody() {
             assert!(!bytes.windows(4).any(|window| window == b"anna"), "{space:?}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_told_every_access_with_its_proof_and_nothing_of_anybody_else() {
+    let server = Deployment::start().await;
+    let (tester, officer) = (server.client("tester").await, server.client("privacy-officer").await);
+    let fields =
+        vec![to_encrypt("anna", EMAIL, "a"), to_encrypt("anna", TAX_ID, "1"), to_encrypt("bert", ACTIVITY, "x")];
+    let sealed = tester.encryption().encrypt(encrypt("acme", fields)).await.unwrap().into_inner();
+    let ciphertext = crate::support::deployment::ciphertext(&sealed, 0);
+    for _ in 0..3 {
+        open(&tester, "anna", EMAIL, &ciphertext).await.unwrap();
+    }
+    open(&tester, "bert", EMAIL, &ciphertext).await.unwrap_err();
+    hold(&officer, "anna", "CASE-1").await.unwrap();
+
+    let mut request =
+        v1::ReportAccessRequest { tenant: "acme".into(), subject: "anna".into(), page_size: 2, ..Default::default() };
+    let known = [log_key(&server).await];
+    let mut accesses = Vec::new();
+    loop {
+        let page = officer.subjects().report_access(request.clone()).await.unwrap().into_inner();
+        assert!(page.accesses.len() <= 2 && page.kept_since.is_none());
+        assert_eq!(page.subject.unwrap().categories.len(), 2);
+        let checkpoint = Checkpoint::open(&page.checkpoint, "test.example/log", &known).unwrap();
+        for access in &page.accesses {
+            let proof: Vec<[u8; 32]> = access.proof.iter().map(|hash| (&**hash).try_into().unwrap()).collect();
+            let leaf = (&*access.leaf_hash).try_into().unwrap();
+            verify::inclusion(&leaf, access.entry_index, checkpoint.size(), &proof, checkpoint.root()).unwrap();
+        }
+        accesses.extend(page.accesses);
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
+    let of = |operation| accesses.iter().filter(move |access| access.operation() == operation).collect::<Vec<_>>();
+    assert_eq!((of(Operation::Decrypt).len(), of(Operation::PlaceHold).len()), (3, 1));
+    let sealed = of(Operation::Encrypt);
+    let objects: Vec<_> = sealed[0].data.iter().map(|data| (data.object.as_str(), data.outcome())).collect();
+    assert_eq!((sealed.len(), objects), (1, vec![(EMAIL, Outcome::Sealed), (TAX_ID, Outcome::Sealed)]));
+    assert!(
+        of(Operation::Decrypt).iter().all(|access| access.purpose == "signup" && access.principal.ends_with("/tester"))
+    );
+    // The pages of this report came while it was made: they are not in it. The next report tells of them.
+    assert!(of(Operation::ReportAccess).is_empty());
+    request.page_token.clear();
+    request.page_size = 0;
+    let again = officer.subjects().report_access(request.clone()).await.unwrap().into_inner();
+    let reports = again.accesses.iter().filter(|access| access.operation() == Operation::ReportAccess);
+    assert!(reports.count() >= 3);
+
+    erase(&officer, "anna", &[]).await.unwrap_err();
+    release(&officer, "anna", "CASE-1").await.unwrap();
+    erase(&officer, "anna", &[]).await.unwrap();
+    let after = officer.subjects().report_access(request.clone()).await.unwrap().into_inner();
+    assert!(after.accesses.is_empty() && after.subject.unwrap().categories.is_empty(), "nothing leads back");
+    let nobody = v1::ReportAccessRequest { subject: "nobody".into(), ..request };
+    assert_eq!(reason(&officer.subjects().report_access(nobody).await.unwrap_err()).1, "UNKNOWN_SUBJECT");
 }
