@@ -29,6 +29,7 @@ mod audit;
 mod compare;
 mod cpu;
 mod disk;
+mod keys;
 mod memory;
 mod policy;
 mod report;
@@ -48,10 +49,11 @@ use report::Report;
 type Measure = fn(&Plan, &Path) -> Report;
 
 /// Every group: its name, and what measures it.
-const GROUPS: [(&str, Measure); 3] = [
+const GROUPS: [(&str, Measure); 4] = [
     ("rpc", |plan, directory| Report::of("rpc", &rpc::measure(plan, directory))),
     ("audit", |plan, directory| Report::of("audit", &audit::measure(plan, directory))),
     ("policy", policy::measure),
+    ("keys", |plan, directory| Report::of("keys", &keys::measure(plan, directory))),
 ];
 
 fn main() {

@@ -8,11 +8,13 @@ use super::{
 };
 
 mod access_review;
+mod dpia;
 
 /// Report on who can reach what, for those who have to sign it off
 #[derive(Subcommand)]
 pub enum Report {
     AccessReview(access_review::AccessReview),
+    Dpia(dpia::Dpia),
 }
 
 impl Report {
@@ -20,6 +22,7 @@ impl Report {
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
         match self {
             Self::AccessReview(review) => review.run(terminal).await,
+            Self::Dpia(dpia) => dpia.run(terminal).await,
         }
     }
 }

@@ -19,6 +19,7 @@ mod hostile;
 mod log;
 mod policies;
 mod provable;
+mod rights;
 mod seeds;
 mod segments;
 mod server;

@@ -213,7 +213,7 @@ fn asks(entry: &AuditEntry) -> Asks {
 ///
 /// # Errors
 /// [`Failure`] (usage) with the earliest moment of which that is so, or as [`Usage::read`].
-async fn whole_since(clients: &Clients, tenant: &Tenant, since: Timestamp) -> Result<(), Failure> {
+pub(in crate::cli) async fn whole_since(clients: &Clients, tenant: &Tenant, since: Timestamp) -> Result<(), Failure> {
     let mut request = oldest_first(tenant, 1);
     let oldest = loop {
         let page = clients.audit().list_entries(request.clone()).await?.into_inner();

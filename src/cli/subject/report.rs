@@ -93,24 +93,32 @@ fn sentence(access: &Access) -> String {
     let who = access.principal.rsplit('/').next().unwrap_or_default();
     let roles = if access.roles.is_empty() { String::new() } else { format!(" ({})", access.roles.join(", ")) };
     let behind = if access.actor.is_empty() { String::new() } else { format!(" for {}", access.actor) };
-    let did: Vec<String> = access.data.iter().map(|data| deed(data, access)).collect();
+    let mut deeds: Vec<(String, Vec<&str>)> = Vec::new();
+    for data in &access.data {
+        let (did, object) = (deed(data, access), data.object.trim_start_matches("pii/"));
+        match deeds.iter_mut().find(|(known, _)| *known == did) {
+            Some((_, objects)) => objects.push(object),
+            None => deeds.push((did, vec![object])),
+        }
+    }
+    let did: Vec<String> = deeds.into_iter().map(|(did, objects)| did.replace("{}", &objects.join(", "))).collect();
     let did = if did.is_empty() { operation(access) } else { did.join("; ") };
     let why = if access.purpose == "operate" { String::new() } else { format!(", for {}", access.purpose) };
     let reference = if access.reference.is_empty() { String::new() } else { format!(", {}", access.reference) };
     format!("  {time}  {who}{roles}{behind} {did}{why}{reference}; entry {}\n", access.entry_index)
 }
 
+/// What was done; `{}` stands for what to.
 fn deed(data: &AccessedData, access: &Access) -> String {
-    let object = data.object.trim_start_matches("pii/");
     match data.outcome() {
-        Outcome::Sealed => format!("stored {object}"),
-        Outcome::SealedAndIndexed => format!("stored {object} so that it can be found"),
-        Outcome::Opened if access.operation() == Operation::UnwrapDataKey => format!("opened a document of {object}"),
-        Outcome::Opened => format!("read {object}"),
-        Outcome::Masked => format!("saw a part of {object}"),
-        Outcome::Indexed => format!("looked {object} up"),
-        Outcome::Rewrapped => format!("moved {object} to a newer key"),
-        Outcome::Denied => format!("was refused {object}"),
+        Outcome::Sealed => "stored {}".to_owned(),
+        Outcome::SealedAndIndexed => "stored {} so that it can be found".to_owned(),
+        Outcome::Opened if access.operation() == Operation::UnwrapDataKey => "opened a document of {}".to_owned(),
+        Outcome::Opened => "read {}".to_owned(),
+        Outcome::Masked => "saw a part of {}".to_owned(),
+        Outcome::Indexed => "looked up {}".to_owned(),
+        Outcome::Rewrapped => "moved {} to a newer key".to_owned(),
+        Outcome::Denied => "was refused {}".to_owned(),
         Outcome::Allowed => operation(access),
         Outcome::InvalidCiphertext
         | Outcome::SubjectErased
@@ -118,7 +126,7 @@ fn deed(data: &AccessedData, access: &Access) -> String {
         | Outcome::InvalidValue
         | Outcome::OverBudget
         | Outcome::Held
-        | Outcome::Unspecified => format!("tried for {object} and got nothing"),
+        | Outcome::Unspecified => "tried for {} and got nothing".to_owned(),
     }
 }
 
