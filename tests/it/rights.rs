@@ -11,7 +11,10 @@ use std::{
 use crate::command::{Dev, code, privet, stderr, stdout};
 
 fn call(dir: &Path, name: &str, input: &[u8], args: &[&str]) -> Output {
+    // What was verified is remembered at home: each test has its own.
     let mut child = privet(args)
+        .env("HOME", dir)
+        .env_remove("XDG_STATE_HOME")
         .env("PRIVET_IDENTITY", dir.join("identities").join(name))
         .env("PRIVET_TENANT", "acme")
         .stdin(Stdio::piped())
