@@ -41,6 +41,7 @@ mod policy;
 mod receipts;
 mod report;
 mod rewrap;
+mod root;
 mod subject;
 mod table;
 mod verifier;
@@ -80,6 +81,8 @@ enum Server {
     Init(init::Init),
     /// Serve until told to end
     Serve(serve::Serve),
+    /// Seal the root key's files with a passphrase, or with another, or take it away
+    Passphrase(root::Command),
     /// Say what would keep a server from starting, and whom it would talk to
     CheckConfig(check_config::CheckConfig),
 }
@@ -149,6 +152,7 @@ impl Server {
             Self::Dev(args) => dev::run(args, terminal).await,
             Self::Init(args) => init::run(&args, terminal),
             Self::Serve(args) => serve::run(args, terminal).await,
+            Self::Passphrase(args) => root::run(&args, terminal),
             Self::CheckConfig(args) => check_config::run(&args, terminal),
         }
     }

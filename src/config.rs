@@ -142,7 +142,8 @@ impl Config {
             &mut self.log.key,
         ];
         let cas = self.tls.client_ca.iter_mut().map(|ca| &mut ca.file);
-        fixed.into_iter().chain(cas).chain(self.log.anchor.iter_mut().map(|anchor| &mut anchor.dir))
+        let passphrase = self.root.passphrase_file.iter_mut();
+        fixed.into_iter().chain(cas).chain(passphrase).chain(self.log.anchor.iter_mut().map(|anchor| &mut anchor.dir))
     }
 
     /// What no single value can break.

@@ -41,6 +41,31 @@ impl fmt::Debug for Key {
     }
 }
 
+/// What a person or a credential file gives to open a root key with.
+pub struct Passphrase(Zeroizing<Vec<u8>>);
+
+impl Passphrase {
+    /// The longest, in bytes.
+    pub const BYTES_MAX: usize = 1_024;
+
+    /// Takes over a passphrase; `None` for an empty one and for one longer than [`Self::BYTES_MAX`].
+    pub fn new(bytes: Vec<u8>) -> Option<Self> {
+        let bytes = Zeroizing::new(bytes);
+        (1..=Self::BYTES_MAX).contains(&bytes.len()).then_some(Self(bytes))
+    }
+
+    /// The passphrase.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Passphrase")
+    }
+}
+
 /// An opened field's value.
 pub struct Plaintext(Zeroizing<Vec<u8>>);
 

@@ -42,6 +42,9 @@ pub struct Init {
     /// Directory of the root key, best on another device than DIR [default: DIR/root]
     #[arg(long, value_name = "DIR")]
     pub(super) root_dir: Option<PathBuf>,
+    /// File with a passphrase to seal the root key with
+    #[arg(long, value_name = "FILE")]
+    pub(super) passphrase_file: Option<PathBuf>,
     /// Directory of the log's anchor, on another device than DIR
     #[arg(long, value_name = "DIR")]
     pub(super) anchor_dir: Option<PathBuf>,
@@ -95,7 +98,8 @@ pub(super) fn make(args: &Init) -> Result<Made> {
     make_dir(dir)?;
     let root_dir = args.root_dir.clone().unwrap_or_else(|| dir.join("root"));
     let entropy = Arc::new(SystemEntropy::open());
-    let root = FileRoot::create(&root_dir, entropy.clone())?;
+    let passphrase = args.passphrase_file.as_deref().map(super::root::read).transpose()?;
+    let root = FileRoot::create_with(&root_dir, entropy.clone(), passphrase.as_ref())?;
     let log_key = LogKey::create(&root, &*entropy, log_key::FIRST)?;
     write_new(&dir.join("log-key"), &log_key.to_bytes())?;
     let verifier_key = match &args.origin {
@@ -133,6 +137,10 @@ fn config(args: &Init) -> Result<String> {
     let mut config = CONFIG.to_owned();
     if let Some(dir) = &args.root_dir {
         config = config.replacen("\"root\"", &quoted(dir)?, 1);
+    }
+    if let Some(file) = &args.passphrase_file {
+        let line = format!("passphrase_file = {}", quoted(file)?);
+        config = config.replacen("# passphrase_file = \"/run/credentials/privet-root\"", &line, 1);
     }
     if let Some(dir) = &args.anchor_dir {
         let section = CONFIG_ANCHOR.replace("# [", "[").replace("# dir = ", "dir = ");

@@ -104,13 +104,16 @@ pub struct Root {
     pub kind: RootKind,
     /// The directory of the root key's files. Never inside the store's directory, outside `privet dev`.
     pub dir: PathBuf,
+    /// File with the passphrase that the root key's files are sealed with; one line break at its end is no part of it. Default:
+    /// none; a sealed root key is asked for at a terminal.
+    pub passphrase_file: Option<PathBuf>,
 }
 
 /// A root-key provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RootKind {
-    /// `"file"`: 32 bytes in a file.
+    /// `"file"`: 32 bytes in a file, perhaps sealed with a passphrase.
     File,
 }
 

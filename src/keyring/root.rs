@@ -4,10 +4,11 @@
 //! keys and nothing else; a provider never hands out the key itself.
 
 mod file;
+mod sealed;
 
 use std::{fmt, path::PathBuf};
 
-pub use file::FileRoot;
+pub use file::{Ask, FileRoot};
 
 use crate::{entropy, secret::Key};
 
@@ -50,6 +51,20 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         why: &'static str,
+    },
+    /// A root key is sealed, and nobody gives its passphrase.
+    #[error(
+        "the root key at {path} is sealed with a passphrase: name a file with it as root.passphrase_file, or start at a terminal"
+    )]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A passphrase does not open a root key. A wrong one and a damaged file can't be told apart.
+    #[error("the root key at {path} does not open: the passphrase is wrong, or the file is damaged")]
+    Passphrase {
+        /// The file.
+        path: PathBuf,
     },
     /// The file system failed.
     #[error("can't {doing} {path}")]

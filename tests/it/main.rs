@@ -17,6 +17,7 @@ mod command;
 mod dev;
 mod hostile;
 mod log;
+mod passphrase;
 mod policies;
 mod provable;
 mod rights;

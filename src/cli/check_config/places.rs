@@ -84,7 +84,7 @@ pub(super) fn anchor(config: &Config) -> Found {
 
 fn open_root(config: &Config) -> Result<FileRoot, root::Error> {
     match config.root.kind {
-        RootKind::File => FileRoot::open(&config.root.dir, Arc::new(SystemEntropy::open())),
+        RootKind::File => crate::cli::root::open_unasked(config, Arc::new(SystemEntropy::open())),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
         log::{self, Ending, Log},
     },
     config::{Config, RootKind},
-    keyring::root::{FileRoot, RootProvider},
+    keyring::root::RootProvider,
     operations::{self, log_key::Signing},
     store::{Store, sled::SledStore},
 };
@@ -36,7 +36,7 @@ pub(in crate::cli) async fn open(machine: &Machine, config: &Config, new_anchor:
         bail!("the machine's clock is years behind: set it right, since what expires goes by it");
     }
     let root: Arc<dyn RootProvider> = match config.root.kind {
-        RootKind::File => Arc::new(FileRoot::open(&config.root.dir, machine.entropy.clone())?),
+        RootKind::File => Arc::new(crate::cli::root::open(config, machine.entropy.clone())?),
     };
     let store_dir = config.store.dir.clone();
     let origin = config.log.origin.clone();

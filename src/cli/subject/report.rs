@@ -132,21 +132,25 @@ fn deed(data: &AccessedData, access: &Access) -> String {
 
 /// What was done that touches no value.
 fn operation(access: &Access) -> String {
-    let did = match access.operation() {
-        Operation::GetSubject => "saw what is held",
-        Operation::ReportAccess => "had this report made",
-        Operation::PlaceHold => "placed a hold",
-        Operation::ReleaseHold => "released a hold",
-        Operation::CloseSubject => "noted that the relation has ended",
-        Operation::ReinstateSubject => "let data be stored again",
-        Operation::RotateSubjectKeys => "had new keys made",
-        Operation::RetireKeyVersions => "had old keys destroyed",
-        Operation::GetKeyStatus => "saw how old the keys are",
-        other => return other.as_str_name().trim_start_matches("OPERATION_").to_lowercase().replace('_', " "),
-    };
+    let plain = || access.operation().as_str_name().trim_start_matches("OPERATION_").to_lowercase().replace('_', " ");
+    let known = DEEDS.iter().find(|(operation, _)| *operation == access.operation());
+    let did = known.map_or_else(plain, |(_, did)| (*did).to_owned());
     let refused = if access.verdict() == Verdict::Deny { " – refused" } else { "" };
     format!("{did}{refused}")
 }
+
+/// What is done to a subject as one says it.
+const DEEDS: [(Operation, &str); 9] = [
+    (Operation::GetSubject, "saw what is held"),
+    (Operation::ReportAccess, "had this report made"),
+    (Operation::PlaceHold, "placed a hold"),
+    (Operation::ReleaseHold, "released a hold"),
+    (Operation::CloseSubject, "noted that the relation has ended"),
+    (Operation::ReinstateSubject, "let data be stored again"),
+    (Operation::RotateSubjectKeys, "had new keys made"),
+    (Operation::RetireKeyVersions, "had old keys destroyed"),
+    (Operation::GetKeyStatus, "saw how old the keys are"),
+];
 
 fn machine(access: &Access) -> Value {
     let data = |data: &AccessedData| {

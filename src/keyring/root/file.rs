@@ -1,4 +1,4 @@
-//! Root keys as files: `root-<generation>.key`, 32 raw bytes each, in a directory of their own.
+//! Root keys as files: `root-<generation>.key`, 32 raw bytes each, or sealed with a passphrase, in a directory of their own.
 //!
 //! Refused: a file or directory of another owner, a file that group or others may touch, a directory that they may write,
 //! a symbolic link, a file of another length, a name that only looks like a root key's, and a directory without any key.
@@ -18,13 +18,16 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{Destruction, Error, Generation, RootProvider, ToWrap};
+use super::{Destruction, Error, Generation, RootProvider, ToWrap, sealed};
 use crate::{
     entropy::Entropy,
     keyring::aead::{self, NONCE_BYTES},
     private,
-    secret::Key,
+    secret::{Key, Passphrase},
 };
+
+/// Asks for the passphrase of the file at a path.
+pub type Ask<'a> = &'a mut dyn FnMut(&Path) -> Result<Passphrase, Error>;
 
 /// Root keys in a directory.
 pub struct FileRoot {
@@ -40,13 +43,22 @@ impl FileRoot {
     /// # Errors
     /// [`Error::Refused`] if a root key is there already or the directory is not safe; [`Error::Io`]; [`Error::Entropy`].
     pub fn create(dir: &Path, entropy: Arc<dyn Entropy>) -> Result<Self, Error> {
+        Self::create_with(dir, entropy, None)
+    }
+
+    /// The same, sealed with a passphrase if there is one.
+    ///
+    /// # Errors
+    /// As for [`FileRoot::create`].
+    pub fn create_with(dir: &Path, entropy: Arc<dyn Entropy>, passphrase: Option<&Passphrase>) -> Result<Self, Error> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io_error("make", dir))?;
         check_dir(dir)?;
         if !generations(dir)?.is_empty() {
             return Err(refused(dir, "root keys are there already"));
         }
-        write_new(dir, Generation(1), &Key::random(&*entropy)?)?;
-        Self::open(dir, entropy)
+        let (generation, key) = (Generation(1), Key::random(&*entropy)?);
+        write_new(dir, &path(dir, generation), &written(dir, generation, &key, passphrase, &*entropy)?)?;
+        Ok(Self { dir: dir.into(), entropy, keys: RwLock::new(BTreeMap::from([(generation, key)])) })
     }
 
     /// Reads the root keys of a directory.
@@ -54,15 +66,53 @@ impl FileRoot {
     /// # Errors
     /// [`Error::Refused`] as the module's text says; [`Error::Io`].
     pub fn open(dir: &Path, entropy: Arc<dyn Entropy>) -> Result<Self, Error> {
+        Self::open_with(dir, entropy, &mut |path| Err(Error::Sealed { path: path.into() }))
+    }
+
+    /// The same; `ask` gives the passphrase of what is sealed. It is asked once, and only if something is.
+    ///
+    /// # Errors
+    /// As for [`FileRoot::open`]; what `ask` says; [`Error::Passphrase`] if that opens one of the keys not.
+    pub fn open_with(dir: &Path, entropy: Arc<dyn Entropy>, ask: Ask<'_>) -> Result<Self, Error> {
         check_dir(dir)?;
-        let mut keys = BTreeMap::new();
+        let (mut keys, mut known) = (BTreeMap::new(), Vec::new());
         for generation in generations(dir)? {
-            keys.insert(generation, read(&path(dir, generation))?);
+            keys.insert(generation, read(&path(dir, generation), generation, &mut known, ask)?);
         }
         if keys.is_empty() {
             return Err(refused(dir, "there is no root key in it"));
         }
         Ok(Self { dir: dir.into(), entropy, keys: RwLock::new(keys) })
+    }
+
+    /// Seals each key's file with a passphrase, or without one writes it plain: one file after the other, each whole or as it was.
+    /// The keys stay the same. `ask` gives the passphrases that they are sealed with now: cut off, some have the new one.
+    ///
+    /// # Errors
+    /// As for [`FileRoot::open_with`].
+    pub fn seal_with(
+        dir: &Path,
+        entropy: &dyn Entropy,
+        ask: Ask<'_>,
+        passphrase: Option<Passphrase>,
+    ) -> Result<(), Error> {
+        check_dir(dir)?;
+        let mut known = Vec::from_iter(passphrase);
+        let is_new = !known.is_empty();
+        for generation in generations(dir)? {
+            let path = path(dir, generation);
+            let key = read(&path, generation, &mut known, ask)?;
+            let bytes = written(dir, generation, &key, known.first().filter(|_| is_new), entropy)?;
+            let mut before = private::open_to_write(&path).map_err(private_error(&path))?;
+            let fresh = dir.join(format!("new-{generation}.key"));
+            let _ = fs::remove_file(&fresh);
+            write_new(dir, &fresh, &bytes)?;
+            fs::rename(&fresh, &path).map_err(io_error("rename", &fresh))?;
+            sync_dir(dir)?;
+            // As far as the medium lets it, the old file is gone.
+            let _ = before.write_all(&[0; sealed::SEALED_BYTES]).and_then(|()| before.sync_all());
+        }
+        Ok(())
     }
 
     fn keys(&self) -> RwLockReadGuard<'_, BTreeMap<Generation, Key>> {
@@ -138,26 +188,55 @@ fn check_dir(dir: &Path) -> Result<(), Error> {
     private::check_dir(dir).map_err(private_error(dir))
 }
 
-fn read(path: &Path) -> Result<Key, Error> {
-    let mut file = private::open(path).map_err(private_error(path))?;
-    if file.metadata().map_err(io_error("inspect", path))?.len() != 32 {
-        return Err(refused(path, "it is not 32 bytes long"));
+/// Reads a key; of a sealed one, by a passphrase that is known, or by one that is asked for.
+fn read(path: &Path, generation: Generation, known: &mut Vec<Passphrase>, ask: Ask<'_>) -> Result<Key, Error> {
+    let file = private::open(path).map_err(private_error(path))?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(sealed::SEALED_BYTES + 1));
+    file.take(sealed::SEALED_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(io_error("read", path))?;
+    if let Ok(plain) = <[u8; 32]>::try_from(bytes.as_slice()).map(Zeroizing::new) {
+        return Ok(Key::new(*plain));
     }
-    let mut bytes = Zeroizing::new([0; 32]);
-    file.read_exact(&mut *bytes).map_err(io_error("read", path))?;
-    Ok(Key::new(*bytes))
+    if !sealed::is_sealed(&bytes) {
+        return Err(refused(path, "it is neither 32 bytes long nor a sealed key"));
+    }
+    let unsealed = |passphrase: &Passphrase| match sealed::open(generation, &bytes, passphrase) {
+        Err(sealed::NoKey::Cost) => Some(Err(refused(path, "its costs of guessing are out of bounds"))),
+        Err(sealed::NoKey::Passphrase | sealed::NoKey::Malformed) => None,
+        Ok(key) => Some(Ok(key)),
+    };
+    if let Some(read) = known.iter().find_map(unsealed) {
+        return read;
+    }
+    let asked = ask(path)?;
+    let read = unsealed(&asked).unwrap_or_else(|| Err(Error::Passphrase { path: path.into() }));
+    known.push(asked);
+    read
+}
+
+/// A key as its file has it.
+fn written(
+    dir: &Path,
+    generation: Generation,
+    key: &Key,
+    passphrase: Option<&Passphrase>,
+    entropy: &dyn Entropy,
+) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let Some(passphrase) = passphrase else { return Ok(Zeroizing::new(key.expose().to_vec())) };
+    let mut drawn = [0; sealed::DRAWN_BYTES];
+    entropy.fill(&mut drawn)?;
+    let sealed = sealed::seal(generation, key, passphrase, &drawn);
+    sealed.map(Zeroizing::new).ok_or_else(|| refused(dir, "a key can't be sealed on this machine"))
 }
 
 /// Refuses to touch a file that is there.
-fn write_new(dir: &Path, generation: Generation, key: &Key) -> Result<(), Error> {
-    let path = path(dir, generation);
+fn write_new(dir: &Path, path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(io_error("create", &path))?;
-    let written = file.write_all(key.expose()).and_then(|()| file.sync_all());
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io_error("create", path))?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
     if let Err(source) = written {
         // Nothing was wrapped by it yet; a short file would only stand in the way of the next try.
-        let _ = fs::remove_file(&path);
-        return Err(io_error("write", &path)(source));
+        let _ = fs::remove_file(path);
+        return Err(io_error("write", path)(source));
     }
     sync_dir(dir)
 }
@@ -165,7 +244,7 @@ fn write_new(dir: &Path, generation: Generation, key: &Key) -> Result<(), Error>
 fn erase(dir: &Path, path: &Path) -> Result<(), Error> {
     let mut file = OpenOptions::new().write(true).open(path).map_err(io_error("open", path))?;
     file.rewind()
-        .and_then(|()| file.write_all(&[0; 32]))
+        .and_then(|()| file.write_all(&[0; sealed::SEALED_BYTES]))
         .and_then(|()| file.sync_all())
         .map_err(io_error("overwrite", path))?;
     fs::remove_file(path).map_err(io_error("remove", path))?;
@@ -192,144 +271,4 @@ fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-
-    use super::*;
-    use crate::entropy::SystemEntropy;
-
-    fn entropy() -> Arc<dyn Entropy> {
-        Arc::new(SystemEntropy::open())
-    }
-
-    fn why(result: Result<FileRoot, Error>) -> &'static str {
-        match result {
-            Err(Error::Refused { why, .. }) => why,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn chmod(path: &Path, mode: u32) {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    }
-
-    #[test]
-    fn a_created_root_is_private_and_opens_again_with_the_same_key() {
-        let home = tempfile::tempdir().unwrap();
-        let dir = home.path().join("root");
-        let made = FileRoot::create(&dir, entropy()).unwrap();
-        assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o777, 0o700);
-        let meta = fs::metadata(dir.join("root-1.key")).unwrap();
-        assert_eq!((meta.mode() & 0o777, meta.len()), (0o600, 32));
-
-        let key = Key::new([3; 32]);
-        let wrapped = made.wrap(Generation(1), &[ToWrap { aad: b"a", key: &key }]).unwrap();
-        let opened = FileRoot::open(&dir, entropy()).unwrap();
-        assert_eq!(opened.newest(), Generation(1));
-        assert_eq!(opened.unwrap(Generation(1), b"a", &wrapped[0]).unwrap().expose(), key.expose());
-        assert!(matches!(opened.unwrap(Generation(1), b"b", &wrapped[0]), Err(Error::Mismatch(Generation(1)))));
-        assert!(matches!(opened.unwrap(Generation(2), b"a", &wrapped[0]), Err(Error::Missing(Generation(2)))));
-    }
-
-    #[test]
-    fn creating_never_overwrites_a_root() {
-        let dir = tempfile::tempdir().unwrap();
-        FileRoot::create(dir.path(), entropy()).unwrap();
-        let before = fs::read(dir.path().join("root-1.key")).unwrap();
-        assert_eq!(why(FileRoot::create(dir.path(), entropy())), "root keys are there already");
-        assert_eq!(fs::read(dir.path().join("root-1.key")).unwrap(), before);
-        assert!(write_new(dir.path(), Generation(1), &Key::new([0; 32])).is_err());
-    }
-
-    #[test]
-    fn a_file_that_others_may_touch_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        FileRoot::create(dir.path(), entropy()).unwrap();
-        let file = dir.path().join("root-1.key");
-        for mode in [0o640, 0o604, 0o610, 0o620, 0o602, 0o666] {
-            chmod(&file, mode);
-            assert!(why(FileRoot::open(dir.path(), entropy())).contains("0600"), "{mode:o}");
-        }
-        for mode in [0o600, 0o400] {
-            chmod(&file, mode);
-            assert!(FileRoot::open(dir.path(), entropy()).is_ok(), "{mode:o}");
-        }
-    }
-
-    #[test]
-    fn a_directory_that_others_may_write_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        FileRoot::create(dir.path(), entropy()).unwrap();
-        for mode in [0o770, 0o702, 0o777] {
-            chmod(dir.path(), mode);
-            assert!(why(FileRoot::open(dir.path(), entropy())).contains("0700"), "{mode:o}");
-        }
-    }
-
-    #[test]
-    fn links_pipes_and_other_lengths_are_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        FileRoot::create(dir.path(), entropy()).unwrap();
-        let first = dir.path().join("root-1.key");
-        let second = dir.path().join("root-2.key");
-
-        symlink(&first, &second).unwrap();
-        assert_eq!(why(FileRoot::open(dir.path(), entropy())), "it is a symbolic link");
-        fs::remove_file(&second).unwrap();
-
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            &second,
-            rustix::fs::FileType::Fifo,
-            rustix::fs::Mode::from_raw_mode(0o600),
-            0,
-        )
-        .unwrap();
-        assert_eq!(why(FileRoot::open(dir.path(), entropy())), "it is not a regular file");
-        fs::remove_file(&second).unwrap();
-
-        for len in [0, 31, 33] {
-            fs::write(&first, vec![1; len]).unwrap();
-            assert_eq!(why(FileRoot::open(dir.path(), entropy())), "it is not 32 bytes long");
-        }
-    }
-
-    #[test]
-    fn an_empty_directory_and_lookalike_names_are_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        chmod(dir.path(), 0o700);
-        assert_eq!(why(FileRoot::open(dir.path(), entropy())), "there is no root key in it");
-        FileRoot::create(dir.path(), entropy()).unwrap();
-        for name in ["root-0.key", "root-01.key", "root-+2.key", "root-1.key.bak", "root-x.key", "root-4294967296.key"]
-        {
-            fs::write(dir.path().join(name), [0; 32]).unwrap();
-            assert!(why(FileRoot::open(dir.path(), entropy())).contains("its name"), "{name}");
-            fs::remove_file(dir.path().join(name)).unwrap();
-        }
-        fs::write(dir.path().join("README"), "").unwrap();
-        assert!(FileRoot::open(dir.path(), entropy()).is_ok());
-    }
-
-    #[test]
-    fn a_destroyed_generation_opens_nothing_and_the_newest_stays() {
-        let dir = tempfile::tempdir().unwrap();
-        FileRoot::create(dir.path(), entropy()).unwrap();
-        write_new(dir.path(), Generation(10), &Key::new([5; 32])).unwrap();
-        let root = FileRoot::open(dir.path(), entropy()).unwrap();
-        assert_eq!(root.newest(), Generation(10));
-        let wrapped = root.wrap(Generation(1), &[ToWrap { aad: b"", key: &Key::new([3; 32]) }]).unwrap();
-
-        assert!(matches!(root.destroy(Generation(10)), Err(Error::Newest(_))));
-        assert!(matches!(root.destroy(Generation(2)), Err(Error::Missing(_))));
-        assert_eq!(root.destroy(Generation(1)).unwrap(), Destruction::BestEffort);
-        assert!(!dir.path().join("root-1.key").exists());
-        assert!(matches!(root.unwrap(Generation(1), b"", &wrapped[0]), Err(Error::Missing(_))));
-        assert!(FileRoot::open(dir.path(), entropy()).is_ok());
-    }
-
-    #[test]
-    fn a_root_prints_nothing_of_itself() {
-        let dir = tempfile::tempdir().unwrap();
-        assert_eq!(format!("{:?}", FileRoot::create(dir.path(), entropy()).unwrap()), "FileRoot");
-    }
-}
+mod tests;
