@@ -47,7 +47,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-pub use due::Due;
+pub use due::{Due, DueOf};
 pub use error::Error;
 pub use seal::{Sealed, Source, SourceError};
 

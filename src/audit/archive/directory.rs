@@ -7,7 +7,7 @@ use std::{fs, io::ErrorKind, os::unix::fs::MetadataExt, path::Path};
 
 use super::{
     CHECKPOINT,
-    due::DUE,
+    due::{DUE, DUE_SUBJECTS},
     error::{Error, storage},
     files::{Files, UNFINISHED_SUFFIX},
     marker::MARKER,
@@ -42,7 +42,7 @@ pub(super) fn take(files: &Files, origin: &str, sealed_end: u64) -> Result<(), E
             files.sync_above()?;
         }
     }
-    for name in [FORMAT, CHECKPOINT, MARKER, DUE] {
+    for name in [FORMAT, CHECKPOINT, MARKER, DUE, DUE_SUBJECTS] {
         files.remove(&format!("{name}{UNFINISHED_SUFFIX}"))?;
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! The file `due`: what retention has found due, and for how long. It is a memory over restarts and nothing else: where it is
-//! missing or damaged, retention begins to look anew.
+//! The files `due` and `due-subjects`: what retention has found due, of the log and of subjects, and for how long. They are a
+//! memory over restarts and nothing else: where one is missing or damaged, retention begins to look anew.
 //!
 //! ```text
 //! privet due 1
@@ -10,7 +10,7 @@
 use super::{Archive, error::Error, marker::sum};
 use crate::audit::checkpoint::parse_decimal;
 
-/// Segments whose newest entry is not younger than `cutoff` were due each time somebody looked, for `seen` of running.
+/// What `cutoff` makes due was due each time somebody looked, for `seen` of running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
     /// Microseconds since 1970.
@@ -19,13 +19,31 @@ pub struct Due {
     pub seen_secs: u64,
 }
 
+/// Of what something is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DueOf {
+    /// Of the log's segments.
+    Log,
+    /// Of subjects.
+    Subjects,
+}
+
+impl DueOf {
+    fn file(self) -> &'static str {
+        match self {
+            Self::Log => DUE,
+            Self::Subjects => DUE_SUBJECTS,
+        }
+    }
+}
+
 impl Archive {
     /// What was noted last.
     ///
     /// # Errors
     /// [`Error::Storage`].
-    pub fn due(&self) -> Result<Option<Due>, Error> {
-        let bytes = self.files.read(DUE, BYTES_MAX)?;
+    pub fn due(&self, of: DueOf) -> Result<Option<Due>, Error> {
+        let bytes = self.files.read(of.file(), BYTES_MAX)?;
         Ok(bytes.and_then(|bytes| Due::parse(std::str::from_utf8(&bytes).ok()?)))
     }
 
@@ -33,11 +51,11 @@ impl Archive {
     ///
     /// # Errors
     /// [`Error::Storage`].
-    pub fn note_due(&self, due: Option<Due>) -> Result<(), Error> {
+    pub fn note_due(&self, of: DueOf, due: Option<Due>) -> Result<(), Error> {
         let _alone = self.change();
         match due {
-            Some(due) => self.files.replace(DUE, due.text().as_bytes()),
-            None if self.files.remove(DUE)?.is_some() => self.files.sync_root(),
+            Some(due) => self.files.replace(of.file(), due.text().as_bytes()),
+            None if self.files.remove(of.file())?.is_some() => self.files.sync_root(),
             None => Ok(()),
         }
     }
@@ -57,6 +75,7 @@ impl Due {
 }
 
 pub(super) const DUE: &str = "due";
+pub(super) const DUE_SUBJECTS: &str = "due-subjects";
 const FIRST_LINE: &str = "privet due 1";
 const BYTES_MAX: usize = 128;
 

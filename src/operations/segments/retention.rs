@@ -18,7 +18,10 @@ use tokio::task::spawn_blocking;
 
 use super::{Error, Segments, change, read_segment, segment_effect};
 use crate::{
-    audit::{Basis, Effects, archive::Due},
+    audit::{
+        Basis, Effects,
+        archive::{Due, DueOf},
+    },
     id::Tenant,
     operations::start,
     proto::stored::{self, Operation, Segment},
@@ -130,7 +133,7 @@ impl Segments {
 
     async fn noted(&self) -> Result<Option<Due>, Error> {
         let archive = Arc::clone(&self.archive);
-        Ok(spawn_blocking(move || archive.due()).await??)
+        Ok(spawn_blocking(move || archive.due(DueOf::Log)).await??)
     }
 
     /// Notes it in the archive, if that has something else or is far behind.
@@ -144,7 +147,7 @@ impl Segments {
             return Ok(());
         }
         let archive = Arc::clone(&self.archive);
-        spawn_blocking(move || archive.note_due(Some(due))).await??;
+        spawn_blocking(move || archive.note_due(DueOf::Log, Some(due))).await??;
         *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(Watch { noted: Some(due), ..watch });
         Ok(())
     }
@@ -152,7 +155,7 @@ impl Segments {
     async fn forget_watch(&self) -> Result<(), Error> {
         *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let archive = Arc::clone(&self.archive);
-        Ok(spawn_blocking(move || archive.note_due(None)).await??)
+        Ok(spawn_blocking(move || archive.note_due(DueOf::Log, None)).await??)
     }
 }
 

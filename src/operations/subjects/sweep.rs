@@ -1,7 +1,8 @@
 //! The sweeper: erases what was kept for its time, and what is held it leaves.
 //!
 //! A clock that was wrong for a while must not cost anybody's data. So a look only sets a cutoff; it is swept by that cutoff once
-//! a day of the monotonic clock has passed and every look of that day allowed it. When the wall clock steps by more than a minute
+//! a day of the monotonic clock has passed and every look of that day allowed it. Cutoff and time are noted beside the log's
+//! segments, so that a server which is started anew each day sweeps as well. When the wall clock steps by more than a minute
 //! against the monotonic one, nothing is swept any more until the server is started anew: whoever does that has looked at the
 //! clock. A day's sweep ends at [`SWEPT_MAX`] subjects.
 //!
@@ -13,16 +14,22 @@ use std::{
     time::Duration,
 };
 
+use tokio::task::spawn_blocking;
+
 use super::{
     due::due,
     erase::{certificate, ids},
     stored as certificates,
 };
 use crate::{
-    audit::{Basis, Effects, Record, Refused, Released, Unreleased, record::Targets},
+    audit::{
+        Basis, Effects, Record, Refused, Released, Unreleased,
+        archive::{self, Archive, Due, DueOf},
+        record::Targets,
+    },
     id::{Action, ControlObject, Principal, Tenant},
     keyring::{Changes, ErasureId, Subjects, Tag},
-    operations::{Halt, Service},
+    operations::{Failure, Halt, Service},
     policy::date,
     proto::stored::{self, Operation, Outcome},
     store::{Direction, Space},
@@ -36,6 +43,8 @@ const BATCH: usize = 500;
 const DUE_FOR: Duration = Duration::from_secs(86_400);
 /// How far the clocks may part between two looks.
 const STEP_SECS_MAX: u64 = 60;
+/// So much of a day may be counted again after a restart.
+const NOTE_SECS: u64 = 600;
 /// Tenants read at once.
 const TENANTS_MAX: usize = 100_000;
 
@@ -51,8 +60,12 @@ pub struct Sweeper {
 struct Watch {
     /// Due at each look so far, since 1970.
     cutoff: u64,
-    /// When the first look was, by the monotonic clock.
+    /// When the first look of this run was, by the monotonic clock.
     began: Duration,
+    /// How long it was looked before this run.
+    before: Duration,
+    /// What was noted of it, in seconds.
+    noted_secs: u64,
     /// What both clocks read at the last look.
     wall_secs: u64,
     monotonic: Duration,
@@ -82,28 +95,77 @@ impl Sweeper {
     /// # Errors
     /// [`Halt`] if something can't be read or recorded; what was swept stands, and the rest is tried at the next look.
     pub async fn look(&self) -> Result<Swept, Halt> {
+        if self.watch().is_none() {
+            let noted = self.noted(|archive| archive.due(DueOf::Subjects)).await?.flatten();
+            self.begin(noted);
+        }
         let Some(cutoff) = self.cutoff() else {
-            return Ok(if self.stopped() { Swept::Stopped } else { Swept::NotYet });
+            self.note().await?;
+            return Ok(if self.watch().is_some_and(|watch| watch.stopped) { Swept::Stopped } else { Swept::NotYet });
         };
         let mut swept = 0;
         for tenant in self.tenants().await? {
             swept += self.sweep(&tenant, cutoff, SWEPT_MAX.saturating_sub(swept)).await?;
         }
         // What has become due meanwhile is looked at for a day of its own.
+        self.noted(|archive| archive.note_due(DueOf::Subjects, None)).await?;
         *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(Swept::Subjects(swept))
     }
 
-    fn stopped(&self) -> bool {
-        self.watch.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|watch| watch.stopped)
+    fn watch(&self) -> Option<Watch> {
+        *self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to look, or goes on from what was noted.
+    fn begin(&self, noted: Option<Due>) {
+        let (wall_secs, monotonic) = (self.service.log.wall_secs(), self.service.log.monotonic());
+        let noted = noted.unwrap_or(Due { cutoff_unix_micros: u64::MAX, seen_secs: 0 });
+        *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(Watch {
+            cutoff: wall_secs.min(noted.cutoff_unix_micros / 1_000_000),
+            began: monotonic,
+            before: Duration::from_secs(noted.seen_secs),
+            noted_secs: noted.seen_secs,
+            wall_secs,
+            monotonic,
+            stopped: false,
+        });
+    }
+
+    /// Notes how long it was looked, each ten minutes; of a clock that has stepped, nothing.
+    async fn note(&self) -> Result<(), Halt> {
+        let Some(watch) = self.watch() else { return Ok(()) };
+        let seen_secs = watch.before.saturating_add(watch.monotonic.saturating_sub(watch.began)).as_secs();
+        let due = match watch.stopped {
+            true if watch.noted_secs > 0 => None,
+            false if seen_secs.saturating_sub(watch.noted_secs) >= NOTE_SECS => {
+                Some(Due { cutoff_unix_micros: watch.cutoff.saturating_mul(1_000_000), seen_secs })
+            }
+            true | false => return Ok(()),
+        };
+        self.noted(move |archive| archive.note_due(DueOf::Subjects, due)).await?;
+        if let Some(kept) = &mut *self.watch.lock().unwrap_or_else(PoisonError::into_inner) {
+            kept.noted_secs = due.map_or(0, |due| due.seen_secs);
+        }
+        Ok(())
+    }
+
+    /// Does something with what is noted; `None` where there is no archive to note it in.
+    async fn noted<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Archive) -> Result<T, archive::Error> + Send + 'static,
+    ) -> Result<Option<T>, Halt> {
+        let Some(archive) = self.service.log.history().archive().cloned() else { return Ok(None) };
+        let done = spawn_blocking(move || work(&archive)).await;
+        let done = done.map_err(|_| Halt::Failed(Failure::Unavailable))?;
+        done.map(Some).map_err(|error| Halt::unreadable(&error))
     }
 
     /// Notes a look; what to sweep by, if a day of looks allows it.
     fn cutoff(&self) -> Option<u64> {
         let (wall_secs, monotonic) = (self.service.log.wall_secs(), self.service.log.monotonic());
         let mut kept = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        let watch =
-            kept.get_or_insert(Watch { cutoff: wall_secs, began: monotonic, wall_secs, monotonic, stopped: false });
+        let watch = kept.as_mut()?;
         let expected = watch.wall_secs.saturating_add(monotonic.saturating_sub(watch.monotonic).as_secs());
         if expected.abs_diff(wall_secs) > STEP_SECS_MAX && !watch.stopped {
             watch.stopped = true;
@@ -114,7 +176,8 @@ impl Sweeper {
         }
         watch.cutoff = watch.cutoff.min(wall_secs);
         (watch.wall_secs, watch.monotonic) = (wall_secs, monotonic);
-        let is_time = monotonic.saturating_sub(watch.began) >= DUE_FOR && !watch.stopped;
+        let seen = watch.before.saturating_add(monotonic.saturating_sub(watch.began));
+        let is_time = seen >= DUE_FOR && !watch.stopped;
         is_time.then_some(watch.cutoff)
     }
 

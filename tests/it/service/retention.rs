@@ -159,6 +159,32 @@ async fn a_clock_that_steps_stops_the_sweeper_until_the_server_is_started_anew()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_started_anew_each_half_day_sweeps_as_well() {
+    let clock = Arc::new(TestClock::at(START));
+    let mut server = server(&clock).await;
+    let (tester, officer) = (server.client("tester").await, server.client("privacy-officer").await);
+    let email = seal(&tester, "anna", EMAIL).await;
+    close(&officer, "anna").await;
+    let restart = async |server: &mut Deployment| {
+        let machine = Machine { clock: clock.clone(), ..Machine::this() };
+        assert_eq!(server.stop().await, privet::server::Ended::Shutdown);
+        server.run_at(machine).await;
+        sleep(Duration::from_millis(2_500)).await;
+    };
+    // What it has looked until now goes with the first sweep: there is nothing yet.
+    clock.advance(Duration::from_secs(31 * DAY));
+    sleep(Duration::from_millis(2_500)).await;
+    for _ in 0..2 {
+        restart(&mut server).await;
+        assert!(open(&server.client("tester").await, "anna", EMAIL, &email).await.is_ok());
+        clock.advance(Duration::from_secs(DAY / 2));
+        sleep(Duration::from_millis(2_500)).await;
+    }
+    let tester = server.client("tester").await;
+    assert_eq!(open(&tester, "anna", EMAIL, &email).await, Err(Reason::SubjectErased));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_preview_is_of_a_time_and_of_ones_own_tenant() {
     let server = Deployment::start().await;
     let officer = server.client("privacy-officer").await;
