@@ -52,6 +52,7 @@ pub mod refusal;
 pub mod rewrap;
 mod search;
 pub mod segments;
+mod settle;
 pub mod start;
 pub mod subjects;
 mod tags;

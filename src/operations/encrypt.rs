@@ -14,7 +14,7 @@ use super::{
     validate::{self, Checked},
 };
 use crate::{
-    audit::{Basis, Effects, Released, Unreleased, record::Targets},
+    audit::{Effects, Released, record::Targets},
     catalogue::ClassSpec,
     envelope::{self, Binding, Content, KeyId},
     id::{Action, Subject},
@@ -148,19 +148,7 @@ pub(super) async fn seal<T>(
             age_max_secs: field.class.retention.seals_for_secs(),
         })
         .collect();
-    let keys = async |at| {
-        let sealing = service.keyring.for_sealing(&*service.store, &tenant_keys, &wanted, at).await;
-        sealing.map_err(|error| Halt::unreadable(&error))
-    };
-    let mut sealing = keys(at).await?;
-    let _turn = if sealing.rests.rewritten.is_empty() {
-        None
-    } else {
-        // Others may be making keys for the same subjects: one after the other, and look again.
-        let turn = service.turns.take(&sealing.rests.rewritten).await;
-        sealing = keys(service.log.read_point()).await?;
-        Some(turn)
-    };
+    let (sealing, _turn) = service.sealing(&tenant_keys, &wanted, at).await?;
 
     // Seal.
     let mut nonces = vec![envelope::Nonce::default(); wanted.len()];
@@ -208,17 +196,7 @@ pub(super) async fn seal<T>(
 
     // Record, and with it release.
     let record = describe::decided(service, operation, caller, header, &decisions, targets)?;
-    let rests = Arc::new(sealing.rests);
-    let basis = Basis { policy: Some(decisions.basis()), rests: rests.clone() };
     let effects = Effects { writes: sealing.effects, ..Effects::default() };
-    match service.log.commit(record, basis, effects, Unreleased::new(answered(answer))).await {
-        Ok(released) => {
-            service.keyring.settle(sealing.pending, released.end());
-            Ok(released)
-        }
-        Err(refused) => {
-            service.keyring.forget(rests.iter());
-            Err(refused.into())
-        }
-    }
+    let (grounds, changes) = ((decisions.basis(), sealing.rests), (effects, sealing.pending));
+    service.settle(record, grounds, changes, answered(answer)).await
 }

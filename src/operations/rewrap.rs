@@ -15,7 +15,7 @@ use super::{
     validate::{self, Checked},
 };
 use crate::{
-    audit::{Basis, Effects, Released, Unreleased, record::Targets},
+    audit::{Effects, Released, record::Targets},
     catalogue::ClassSpec,
     envelope::{self, Binding, Content, KeyId},
     id::{Action, Subject},
@@ -164,18 +164,7 @@ impl Operation for Rewrap {
                 age_max_secs: field.class.retention.seals_for_secs(),
             })
             .collect();
-        let keys = async |at| {
-            let sealing = service.keyring.for_sealing(&*service.store, &tenant_keys, &wanted, at).await;
-            sealing.map_err(|error| Halt::unreadable(&error))
-        };
-        let mut sealing = keys(at).await?;
-        let _turn = if sealing.rests.rewritten.is_empty() {
-            None
-        } else {
-            let turn = service.turns.take(&sealing.rests.rewritten).await;
-            sealing = keys(service.log.read_point()).await?;
-            Some(turn)
-        };
+        let (sealing, _turn) = service.sealing(&tenant_keys, &wanted, at).await?;
 
         // Seal anew what is not under the newest.
         let mut nonces = vec![envelope::Nonce::default(); wanted.len()];
@@ -202,19 +191,9 @@ impl Operation for Rewrap {
         let record = describe::decided(service, Self::NAME, caller, header, &decisions, targets)?;
         let Rests { mut relied, rewritten } = sealing.rests;
         relied.extend(opening.rests.relied);
-        let rests = Arc::new(Rests { relied, rewritten });
-        let basis = Basis { policy: Some(decisions.basis()), rests: rests.clone() };
         let effects = Effects { writes: sealing.effects, ..Effects::default() };
-        match service.log.commit(record, basis, effects, Unreleased::new(answer)).await {
-            Ok(released) => {
-                service.keyring.settle(sealing.pending, released.end());
-                Ok(released)
-            }
-            Err(refused) => {
-                service.keyring.forget(rests.iter());
-                Err(refused.into())
-            }
-        }
+        let grounds = (decisions.basis(), Rests { relied, rewritten });
+        service.settle(record, grounds, (effects, sealing.pending), answer).await
     }
 }
 

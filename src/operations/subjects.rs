@@ -198,20 +198,7 @@ impl<'a> Attempt<'a> {
         effects.extend(more);
         // What erases goes through on a full disk, and so does what stops it.
         let from_reserve = !effects.is_empty();
-        let rests = Arc::new(rests);
-        let basis = Basis { policy: Some(decisions.basis()), rests: Arc::clone(&rests) };
         let effects = Effects { writes: effects, disrupts, from_reserve, ..Effects::default() };
-        match service.log.commit(record, basis, effects, Unreleased::new(answer)).await {
-            Ok(released) => {
-                // Whatever was read before the end of this is not to be used any more.
-                service.keyring.forget(rests.rewritten.iter());
-                service.keyring.settle(pending, released.end());
-                Ok(released)
-            }
-            Err(refused) => {
-                service.keyring.forget(rests.iter());
-                Err(refused.into())
-            }
-        }
+        service.settle(record, (decisions.basis(), rests), (effects, pending), answer).await
     }
 }

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     audit::{
-        Basis, Effects, Record, Refused, Released, Unreleased,
+        Effects, Record, Released,
         archive::{self, Archive, Due, DueOf},
         record::Targets,
     },
@@ -266,20 +266,10 @@ impl Sweeper {
         let Changes { mut effects, rests, disrupts, pending } =
             service.keyring.changes(subjects).map_err(|error| Halt::unreadable(&error))?;
         effects.extend(more);
-        let rests = Arc::new(rests);
         // Retention that was changed meanwhile may not want it any more.
-        let basis = Basis { policy: Some((policy.version(), None)), rests: Arc::clone(&rests) };
+        let grounds = ((policy.version(), None), rests);
         let effects = Effects { writes: effects, disrupts, from_reserve: true, ..Effects::default() };
-        match service.log.commit(record, basis, effects, Unreleased::new(())).await {
-            Ok(released) => {
-                let released: Released<()> = released;
-                service.keyring.settle(pending, released.end());
-                Ok(swept)
-            }
-            Err(refused) => {
-                service.keyring.forget(rests.iter());
-                Err(Refused::into(refused))
-            }
-        }
+        let _: Released<()> = service.settle(record, grounds, (effects, pending), ()).await?;
+        Ok(swept)
     }
 }
