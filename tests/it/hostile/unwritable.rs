@@ -2,7 +2,10 @@
 
 use std::{error::Error as _, ffi::OsStr, fs, path::PathBuf, time::Duration};
 
-use privet::{proto::v1, server::Ended};
+use privet::{
+    proto::{stored, v1},
+    server::Ended,
+};
 use tokio::time::timeout;
 use tonic::{Code, Status};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
@@ -14,7 +17,7 @@ use super::{
     site::{DAYS_AHEAD, Node, Site},
 };
 use crate::support::{
-    deployment::{Setup, decrypt, encrypt, to_decrypt, to_encrypt},
+    deployment::{Setup, decrypt, encrypt, opened, to_decrypt, to_encrypt},
     shim,
 };
 
@@ -99,6 +102,50 @@ async fn an_archive_that_fails_is_tried_again_and_answers_go_on() {
         }
     }
     assert!(sealed_end > 0);
+}
+
+/// Whatever fails while it commits, an erasure is there as a whole – keys gone, certificate, record – or not at all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_erasure_whose_commit_fails_is_fully_before_or_fully_after() {
+    for fault in ["sync EIO", "write EIO", "write ENOSPC", "all EROFS"] {
+        let site = Site::new();
+        let (node, trigger) = boot(&site, "store");
+        let (tester, officer) = (node.client(&site, "tester").await, node.client(&site, "privacy-officer").await);
+        let (mut gone, mut kept) = (Vec::new(), Vec::new());
+        for n in 0..20 {
+            gone.push((format!("gone-{n}"), tester.seal("acme", &format!("gone-{n}"), EMAIL, b"a", b"").await));
+            kept.push((format!("kept-{n}"), tester.seal("acme", &format!("kept-{n}"), EMAIL, b"a", b"").await));
+        }
+        let request = v1::EraseSubjectsRequest {
+            tenant: "acme".into(),
+            subjects: gone.iter().map(|(subject, _)| subject.clone()).collect(),
+            ..Default::default()
+        };
+        fs::write(&trigger, fault).unwrap();
+        let refused = officer.subjects().erase_subjects(request.clone()).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unavailable, "{fault}: {refused:?}");
+        assert_eq!(node.ended(Duration::from_secs(60)), Ended::Fault, "{fault}");
+
+        let left = Left::read(site.dir.path(), &site.store()).await.unwrap();
+        let recorded = left.entries().any(|entry| entry.operation() == stored::Operation::EraseSubjects);
+        let node = site.boot(&[]);
+        let (tester, officer) = (node.client(&site, "tester").await, node.client(&site, "privacy-officer").await);
+        let open = async |all: &[(String, bytes::Bytes)]| {
+            let fields = all.iter().map(|(subject, ciphertext)| to_decrypt(subject, EMAIL, ciphertext)).collect();
+            let answer = tester.encryption().decrypt(decrypt("acme", fields)).await.unwrap().into_inner();
+            (0..all.len()).map(|at| opened(&answer, at).err()).collect::<Vec<_>>()
+        };
+        assert_eq!(open(&kept).await, vec![None; 20], "{fault}: no key is lost that should live");
+        let expected = recorded.then_some(v1::Reason::SubjectErased);
+        assert_eq!(open(&gone).await, vec![expected; 20], "{fault}: recorded {recorded}");
+        let answer = officer.subjects().erase_subjects(request).await.unwrap().into_inner();
+        for result in answer.results {
+            let Some(v1::erasure_result::Result::Erased(erased)) = result.result else { panic!("{fault}") };
+            assert_eq!((erased.erasures.len(), erased.erasures[0].now), (1, !recorded), "{fault}");
+            assert!(erased.erasures[0].certificate.starts_with("privet-erasure-certificate/v1"));
+        }
+        node.stop();
+    }
 }
 
 /// `what` is a directory of the site.
