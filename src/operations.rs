@@ -186,13 +186,9 @@ async fn story<O: Operation>(
             Err(Halt::Failed(Failure::Unreadable)) if service.log.has_failed() => return Err(Failure::Unavailable),
             Err(Halt::Failed(failure)) => return Err(failure),
             Err(Halt::Denied(denied)) => return Err(service.refuse_denied(O::NAME, caller, denied).await),
-            Err(Halt::Policy(refused, why)) => {
-                return Err(service.refuse_policy(O::NAME, caller, refused, why).await);
+            Err(Halt::Refused(refused, refusal)) => {
+                return Err(service.refuse_answer(O::NAME, caller, refused, refusal).await);
             }
-            Err(Halt::Subject(refused, why)) => {
-                return Err(service.refuse_subject(O::NAME, caller, refused, why).await);
-            }
-            Err(Halt::NoEntry(missing)) => return Err(service.refuse_no_entry(O::NAME, caller, missing).await),
         }
     }
     Err(Failure::Aborted)

@@ -13,7 +13,7 @@ use super::{
     Halt, Header, Operation, Service, Violation, apart, check,
     decide::{Decisions, is_allow},
     describe,
-    refusal::Denied,
+    refusal::{Denied, Refusal},
     validate::{self, Checked},
 };
 use crate::{
@@ -270,5 +270,5 @@ fn fit(explained: &mut [Explained], bytes_max: usize) {
 
 /// An entry that is not there, or not this tenant's.
 fn no_entry(header: &Checked, record: crate::audit::Record) -> Halt {
-    Halt::NoEntry(Denied { tenant: header.tenant.clone(), record })
+    Halt::Refused(Denied { tenant: header.tenant.clone(), record }, Refusal::NoEntry)
 }

@@ -37,6 +37,32 @@ pub enum Refusal {
 
 impl audit::Refusal for Refusal {}
 
+impl From<policies::refusal::Refusal> for Refusal {
+    fn from(refusal: policies::refusal::Refusal) -> Self {
+        Self::Policy(refusal)
+    }
+}
+
+impl From<subjects::refusal::Refusal> for Refusal {
+    fn from(refusal: subjects::refusal::Refusal) -> Self {
+        Self::Subject(refusal)
+    }
+}
+
+impl Refusal {
+    /// The machine-readable reason.
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Unidentified(_) => "UNIDENTIFIED",
+            Self::Invalid(_) => "INVALID_ARGUMENT",
+            Self::Denied { .. } => "DENIED",
+            Self::NoEntry => "NO_ENTRY",
+            Self::Policy(refusal) => refusal.reason(),
+            Self::Subject(refusal) => refusal.reason(),
+        }
+    }
+}
+
 /// Why a request has no answer.
 #[derive(Debug)]
 pub enum Failure {
@@ -63,12 +89,8 @@ pub enum Halt {
     Stale,
     /// Nothing of it is allowed: to be recorded and refused.
     Denied(Denied),
-    /// There is no such entry: to be recorded and refused.
-    NoEntry(Denied),
-    /// What is asked of the policy can't be: to be recorded and refused.
-    Policy(Denied, policies::refusal::Refusal),
-    /// What is asked of a subject can't be: to be recorded and refused.
-    Subject(Denied, subjects::refusal::Refusal),
+    /// It is allowed and can't be had: to be recorded and refused.
+    Refused(Denied, Refusal),
     /// No further attempt helps.
     Failed(Failure),
 }
@@ -221,39 +243,18 @@ impl Service {
         self.refuse(kind, DENIED_EACH_MAX, || Some(record), Refusal::Denied { tenant }).await
     }
 
-    /// A question about an entry that is not there, recorded like an answer.
-    pub(super) async fn refuse_no_entry(&self, operation: Operation, caller: &Caller, missing: Denied) -> Failure {
-        let Denied { tenant, record } = missing;
-        let kind = tally::Kind { operation, principal: Some(caller.principal.clone()), tenant, reason: "NO_ENTRY" };
-        self.refuse(kind, DENIED_EACH_MAX, || Some(record), Refusal::NoEntry).await
-    }
-
-    /// What a policy request is refused for though the caller may ask it, recorded like an answer.
-    pub(super) async fn refuse_policy(
+    /// What a request is refused for though the caller may ask it, recorded like an answer.
+    pub(super) async fn refuse_answer(
         &self,
         operation: Operation,
         caller: &Caller,
         refused: Denied,
-        why: policies::refusal::Refusal,
+        refusal: Refusal,
     ) -> Failure {
         let Denied { tenant, record } = refused;
         let principal = Some(caller.principal.clone());
-        let kind = tally::Kind { operation, principal, tenant, reason: why.reason() };
-        self.refuse(kind, DENIED_EACH_MAX, || Some(record), Refusal::Policy(why)).await
-    }
-
-    /// What a request about subjects is refused for though the caller may ask it, recorded like an answer.
-    pub(super) async fn refuse_subject(
-        &self,
-        operation: Operation,
-        caller: &Caller,
-        refused: Denied,
-        why: subjects::refusal::Refusal,
-    ) -> Failure {
-        let Denied { tenant, record } = refused;
-        let principal = Some(caller.principal.clone());
-        let kind = tally::Kind { operation, principal, tenant, reason: why.reason() };
-        self.refuse(kind, DENIED_EACH_MAX, || Some(record), Refusal::Subject(why)).await
+        let kind = tally::Kind { operation, principal, tenant, reason: refusal.reason() };
+        self.refuse(kind, DENIED_EACH_MAX, || Some(record), refusal).await
     }
 
     async fn refuse(

@@ -157,7 +157,7 @@ impl<'a> Attempt<'a> {
         targets.add(self.object.as_str(), self.action.as_str(), refusal.outcome(), None);
         let Self { service, caller, header, decisions, .. } = self;
         match describe::refused(service, self.operation, (caller, header), decisions, (targets, refusal.reason())) {
-            Ok(record) => Halt::Subject(Denied { tenant: header.tenant.clone(), record }, refusal),
+            Ok(record) => Halt::Refused(Denied { tenant: header.tenant.clone(), record }, refusal.into()),
             Err(halt) => halt,
         }
     }

@@ -144,7 +144,7 @@ impl<'a> Rights<'a> {
         refusal: Refusal,
     ) -> Halt {
         match self.refusal(service, operation, asked, (action, refusal.reason()), String::new()) {
-            Ok(record) => Halt::Policy(Denied { tenant: asked.tenant.clone(), record }, refusal),
+            Ok(record) => Halt::Refused(Denied { tenant: asked.tenant.clone(), record }, refusal.into()),
             Err(halt) => halt,
         }
     }
