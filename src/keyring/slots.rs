@@ -18,18 +18,9 @@ impl Tag {
         &self.0
     }
 
-    /// The tag of these halves.
-    pub fn of_halves(high: u64, low: u64) -> Self {
-        Self((u128::from(high) << 64 | u128::from(low)).to_be_bytes())
-    }
-
-    /// The tag's first and its last eight bytes, as numbers.
-    pub fn halves(self) -> (u64, u64) {
-        let [high, low] = [0, 8].map(|from| {
-            let half = self.0.iter().skip(from).take(8);
-            half.fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte))
-        });
-        (high, low)
+    /// The tag of these bytes.
+    pub fn of_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
     }
 
     /// Which of the tenant's bucket keys its subject's keys hang from: the first 12 bits.

@@ -32,6 +32,20 @@ pub(super) struct Cursor {
     pub(super) next: u64,
 }
 
+impl Cursor {
+    /// Of a list in the order of 16-byte keys, which has no end of its own: the key to go on with.
+    pub(super) fn at_key(key: [u8; 16]) -> Self {
+        let [high, low] =
+            [0, 8].map(|from| key.iter().skip(from).take(8).fold(0_u64, |half, byte| half << 8 | u64::from(*byte)));
+        Self { bound: high, next: low }
+    }
+
+    /// The key to go on with.
+    pub(super) fn key(self) -> [u8; 16] {
+        (u128::from(self.bound) << 64 | u128::from(self.next)).to_be_bytes()
+    }
+}
+
 impl PageKey {
     /// Draws a key.
     ///
@@ -115,6 +129,13 @@ fn body(cursor: Cursor) -> [u8; 17] {
 mod tests {
     use super::*;
     use crate::entropy::SystemEntropy;
+
+    #[test]
+    fn a_key_goes_through_a_cursor_and_back() {
+        for key in [[0; 16], [0xff; 16], std::array::from_fn(|at| u8::try_from(at).unwrap())] {
+            assert_eq!(Cursor::at_key(key).key(), key);
+        }
+    }
 
     #[test]
     fn a_token_leads_back_for_its_own_query_only() {

@@ -9,6 +9,7 @@ pub mod erase;
 pub mod get;
 pub mod hold;
 pub mod list;
+pub(super) mod page;
 pub mod refusal;
 pub mod reinstate;
 pub mod report;

@@ -6,19 +6,23 @@ use crate::{
     audit::Released,
     id::{Action, Category, ControlObject, Subject},
     identity::Caller,
-    keyring::{Subjects, Tag},
+    keyring::Tag,
     operations::{
         Halt, Header, Operation, Service, Violation,
         page::{self, Cursor},
-        subjects::{Attempt, get::Held, header, refusal::Refusal},
+        subjects::{
+            Attempt,
+            get::{Held, summary},
+            header,
+            page::{COUNTED, Page},
+            refusal::Refusal,
+        },
         validate::{self, Checked},
     },
     policy::Snapshot,
     proto::stored,
 };
 
-/// Subjects that are counted for one page.
-const PAGE: usize = 1_000;
 /// Ages are told in these steps, in days.
 const AGES: [u64; 5] = [365, 180, 90, 30, 0];
 const DAY_SECS: u64 = 86_400;
@@ -98,9 +102,8 @@ impl Operation for GetKeyStatus {
         let Some(subject) = subject else { return tenant(service, &attempt, asked).await };
         let (keys, subjects, _turn) = attempt.read(std::slice::from_ref(subject)).await?;
         let Some(view) = subjects.view(0) else { return Err(attempt.refuse(Refusal::Unknown)) };
-        let held = |(category, versions): (&Category, _)| Held { category: category.clone(), versions };
         let status = Status {
-            categories: view.categories().map(held).collect(),
+            categories: summary(&view).categories,
             rotated_unix_secs: keys.rotated_unix_secs(),
             ..Status::default()
         };
@@ -110,18 +113,12 @@ impl Operation for GetKeyStatus {
 }
 
 async fn tenant(service: &Service, attempt: &Attempt<'_>, asked: &Asked) -> Result<Released<Status>, Halt> {
-    let at = service.log.read_point();
-    let keys = service.tenant_keys(attempt.tenant(), at).await?;
-    let from = asked.cursor.map(|cursor| Tag::of_halves(cursor.bound, cursor.next));
-    let tags = Subjects::tags(&*service.store, attempt.tenant(), from, PAGE + 1).await;
-    let mut tags = tags.map_err(|error| Halt::unreadable(&error))?;
-    let next = (tags.len() > PAGE).then(|| tags.pop()).flatten();
-    let count = tags.len();
-    let subjects = service.keyring.subjects(&*service.store, &keys, tags, at).await;
-    let subjects = subjects.map_err(|error| Halt::unreadable(&error))?;
+    let from = asked.cursor.map(|cursor| Tag::of_bytes(cursor.key()));
+    let page = Page::read(service, attempt.tenant(), from, COUNTED).await?;
     let now = service.log.now_secs();
-    let mut status = Status { subjects: count, rotated_unix_secs: keys.rotated_unix_secs(), ..Status::default() };
-    for view in (0..count).filter_map(|at| subjects.view(at)) {
+    let rotated_unix_secs = page.keys.rotated_unix_secs();
+    let mut status = Status { subjects: page.count, rotated_unix_secs, ..Status::default() };
+    for view in page.views() {
         for (category, versions) in view.categories() {
             let newest = versions.last().map(|(number, ..)| *number);
             for (version, created, _) in versions {
@@ -132,9 +129,9 @@ async fn tenant(service: &Service, attempt: &Attempt<'_>, asked: &Asked) -> Resu
             }
         }
     }
-    let cursor = next.map(Tag::halves).map(|(bound, next)| Cursor { bound, next });
+    let cursor = page.next.map(|next| Cursor::at_key(*next.as_bytes()));
     status.next_page_token = cursor.map(|cursor| service.page_key.token(cursor, &asked.query)).unwrap_or_default();
-    let record = attempt.record(attempt.all(), format!("keys of {count} subjects counted"))?;
+    let record = attempt.record(attempt.all(), format!("keys of {} subjects counted", page.count))?;
     // Counts stand on nothing: keys come and go meanwhile.
     attempt.answer(record, status).await
 }

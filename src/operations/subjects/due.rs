@@ -2,24 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use super::{Attempt, header};
+use super::{Attempt, header, page};
 use crate::{
     audit::Released,
     catalogue::Catalogue,
     id::{Action, Category},
     identity::Caller,
-    keyring::{Subjects, Tag, View},
+    keyring::{Tag, View},
     operations::{
         Halt, Header, Operation, Service, Violation,
-        page::{self, Cursor},
+        page::{Cursor, query},
         validate::Checked,
     },
     policy::{Snapshot, date},
     proto::stored,
 };
-
-/// Subjects that are counted for one page.
-const PAGE: usize = 1_000;
 
 /// What is asked.
 pub struct CountDue {
@@ -107,7 +104,7 @@ impl Operation for CountDue {
         let before = self
             .before_unix_secs
             .ok_or_else(|| Violation::new("before", "must be a time of a whole second after 1970"))?;
-        let query = page::query("due", &header.tenant, &caller.principal, &[&before.to_be_bytes()]);
+        let query = query("due", &header.tenant, &caller.principal, &[&before.to_be_bytes()]);
         let cursor = service.page_key.given(&self.page_token, &query)?;
         Ok(Asked { header, before, cursor, query })
     }
@@ -115,17 +112,11 @@ impl Operation for CountDue {
     async fn attempt(service: &Service, caller: &Caller, asked: &Asked) -> Result<Released<Page>, Halt> {
         let Asked { header, before, .. } = asked;
         let attempt = Attempt::decide(service, caller, header, Self::NAME, Action::Read)?;
-        let at = service.log.read_point();
-        let keys = service.tenant_keys(&header.tenant, at).await?;
-        let from = asked.cursor.map(|cursor| Tag::of_halves(cursor.bound, cursor.next));
-        let tags = Subjects::tags(&*service.store, &header.tenant, from, PAGE + 1).await;
-        let mut tags = tags.map_err(|error| Halt::unreadable(&error))?;
-        let next = (tags.len() > PAGE).then(|| tags.pop()).flatten();
-        let mut page = Page { subjects: tags.len(), ..Page::default() };
-        let subjects = service.keyring.subjects(&*service.store, &keys, tags, at).await;
-        let subjects = subjects.map_err(|error| Halt::unreadable(&error))?;
+        let from = asked.cursor.map(|cursor| Tag::of_bytes(cursor.key()));
+        let read = page::Page::read(service, &header.tenant, from, page::COUNTED).await?;
+        let mut page = Page { subjects: read.count, ..Page::default() };
         let policy = service.policy.load_full();
-        for view in (0..page.subjects).filter_map(|at| subjects.view(at)) {
+        for view in read.views() {
             for due in due(&view, policy.catalogue(), *before) {
                 let count = page.counts.entry(due.category).or_insert(Count { earliest: u64::MAX, ..Count::default() });
                 count.earliest = count.earliest.min(due.since);
@@ -136,7 +127,7 @@ impl Operation for CountDue {
                 }
             }
         }
-        let cursor = next.map(Tag::halves).map(|(bound, next)| Cursor { bound, next });
+        let cursor = read.next.map(|next| Cursor::at_key(*next.as_bytes()));
         page.next_page_token = cursor.map(|cursor| service.page_key.token(cursor, &asked.query)).unwrap_or_default();
         let effect = format!("due by {}: {} subjects looked at", date(*before), page.subjects);
         let record = attempt.record(attempt.all(), effect)?;

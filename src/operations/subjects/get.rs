@@ -66,7 +66,7 @@ impl Operation for GetSubject {
 }
 
 /// What is held, of what is stored.
-pub(super) fn summary(view: &View<'_>) -> Summary {
+pub(in crate::operations) fn summary(view: &View<'_>) -> Summary {
     let held = |(category, versions): (&Category, _)| Held { category: category.clone(), versions };
     Summary {
         categories: view.categories().map(held).collect(),

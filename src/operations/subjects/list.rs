@@ -82,7 +82,7 @@ impl Operation for ListErasures {
         let attempt = Attempt::decide(service, caller, header, Self::NAME, Action::Read)?;
 
         // Read one more than is shown: it says where the next page begins.
-        let from = asked.cursor.map_or(ErasureId([0; 16]), erasure);
+        let from = ErasureId(asked.cursor.map_or([0; 16], Cursor::key));
         let first = certificates::slot(&header.tenant, from).key;
         // Ids of a tenant lie between its name with a 0 byte behind it and its name with a 1.
         let end = Slot::new(Space::Erasure, &[header.tenant.as_str().as_bytes(), &[1]]).key;
@@ -91,7 +91,8 @@ impl Operation for ListErasures {
         let next = (found.len() > asked.page_size).then(|| found.pop()).flatten();
         let next =
             next.and_then(|(key, _)| certificates::erasure(&header.tenant, &Slot { space: Space::Erasure, key }));
-        let next_page_token = next.map(|next| service.page_key.token(cursor(next), &asked.query)).unwrap_or_default();
+        let next_page_token =
+            next.map(|next| service.page_key.token(Cursor::at_key(next.0), &asked.query)).unwrap_or_default();
         let read = |(_, note): (Vec<u8>, Vec<u8>)| {
             let note = String::from_utf8(note).ok();
             note.and_then(|note| Certificate::stored(&note)).ok_or_else(|| Halt::unreadable(&certificates::Lost))
@@ -128,29 +129,5 @@ impl Operation for GetErasureCertificate {
         let note = String::from_utf8(note).map_err(|error| Halt::unreadable(&error))?;
         let record = attempt.record(attempt.all(), format!("erasure {}", hex::encode(erasure.0)))?;
         attempt.answer(record, note).await
-    }
-}
-
-/// An id as the two halves of a cursor.
-fn cursor(erasure: ErasureId) -> Cursor {
-    let both = u128::from_be_bytes(erasure.0);
-    #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
-    let next = both as u64;
-    Cursor { bound: u64::try_from(both >> 64).unwrap_or_default(), next }
-}
-
-fn erasure(cursor: Cursor) -> ErasureId {
-    ErasureId((u128::from(cursor.bound) << 64 | u128::from(cursor.next)).to_be_bytes())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_goes_through_a_cursor_and_back() {
-        for id in [[0; 16], [0xff; 16], std::array::from_fn(|at| u8::try_from(at).unwrap())] {
-            assert_eq!(erasure(cursor(ErasureId(id))), ErasureId(id));
-        }
     }
 }

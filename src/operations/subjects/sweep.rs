@@ -19,6 +19,7 @@ use tokio::task::spawn_blocking;
 use super::{
     due::due,
     erase::{certificate, ids},
+    page::Page,
     stored as certificates,
 };
 use crate::{
@@ -28,7 +29,7 @@ use crate::{
         record::Targets,
     },
     id::{Action, ControlObject, Principal, Tenant},
-    keyring::{Changes, ErasureId, Subjects, Tag},
+    keyring::{Changes, ErasureId},
     operations::{Failure, Halt, Service},
     policy::date,
     proto::stored::{self, Operation, Outcome},
@@ -193,11 +194,9 @@ impl Sweeper {
     async fn sweep(&self, tenant: &Tenant, cutoff: u64, max: usize) -> Result<usize, Halt> {
         let (mut swept, mut from) = (0, None);
         while swept < max {
-            let mut tags = Subjects::tags(&*self.service.store, tenant, from, BATCH + 1)
-                .await
-                .map_err(|error| Halt::unreadable(&error))?;
-            let next = (tags.len() > BATCH).then(|| tags.pop()).flatten();
-            swept += match self.batch(tenant, tags, cutoff, max - swept).await {
+            let page = Page::read(&self.service, tenant, from, BATCH).await?;
+            let next = page.next;
+            swept += match self.batch(tenant, page, cutoff, max - swept).await {
                 // Somebody writes the same subjects: they are due tomorrow, too.
                 Err(Halt::Stale) => 0,
                 done => done?,
@@ -211,13 +210,9 @@ impl Sweeper {
         Ok(swept)
     }
 
-    async fn batch(&self, tenant: &Tenant, tags: Vec<Tag>, cutoff: u64, max: usize) -> Result<usize, Halt> {
+    async fn batch(&self, tenant: &Tenant, page: Page, cutoff: u64, max: usize) -> Result<usize, Halt> {
         let service = &*self.service;
-        let at = service.log.read_point();
-        let keys = service.tenant_keys(tenant, at).await?;
-        let count = tags.len();
-        let subjects = service.keyring.subjects(&*service.store, &keys, tags, at).await;
-        let mut subjects = subjects.map_err(|error| Halt::unreadable(&error))?;
+        let Page { mut subjects, count, .. } = page;
         let policy = service.policy.load_full();
         let catalogue = policy.catalogue();
         let now = service.log.now_secs();
