@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod apart;
+mod attempt;
 pub mod check;
 pub mod checkpoint;
 pub mod compute_index;

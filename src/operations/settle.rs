@@ -42,9 +42,10 @@ impl Service {
     ) -> Result<Released<T>, Halt> {
         let rests = Arc::new(rests);
         let basis = Basis { policy: Some(policy), rests: Arc::clone(&rests) };
+        let gone: Vec<_> = effects.disrupts.iter().map(|slot| (slot.clone(), ReadPoint(u64::MAX))).collect();
         match self.log.commit(record, basis, effects, Unreleased::new(answer)).await {
             Ok(released) => {
-                self.keyring.forget(&rests.rewritten);
+                self.keyring.forget(&gone);
                 self.keyring.settle(pending, released.end());
                 Ok(released)
             }

@@ -13,6 +13,7 @@ mod load;
 mod power;
 mod revoked;
 mod scan;
+mod scarce;
 mod sealing;
 mod site;
 mod slow;

@@ -8,7 +8,8 @@ use crate::{
     keyring::Unretired,
     operations::{
         Halt, Header, Operation, Service, Violation,
-        subjects::{About, Attempt, about, refusal::Refusal},
+        attempt::Attempt,
+        subjects::{About, about, refusal::Refusal},
         validate,
     },
     policy::Snapshot,

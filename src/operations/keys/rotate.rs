@@ -7,7 +7,8 @@ use crate::{
     keyring::Unrotated,
     operations::{
         Halt, Header, Operation, Service, Violation,
-        subjects::{Attempt, categories, header, refusal::Refusal},
+        attempt::Attempt,
+        subjects::{categories, header, refusal::Refusal},
         validate::{self, Checked},
     },
     policy::{Snapshot, date},

@@ -9,9 +9,9 @@ use crate::{
     keyring::Tag,
     operations::{
         Halt, Header, Operation, Service, Violation,
+        attempt::Attempt,
         page::{self, Cursor},
         subjects::{
-            Attempt,
             get::{Held, summary},
             header,
             page::{COUNTED, Page},

@@ -1,11 +1,11 @@
 //! CloseSubject: the relation with a subject has ended, and the retention clock of what is kept for some time after starts.
 
-use super::{Attempt, about, refusal::Refusal};
+use super::{about, refusal::Refusal};
 use crate::{
     audit::Released,
     id::Action,
     identity::Caller,
-    operations::{Halt, Header, Operation, Service, Violation},
+    operations::{Halt, Header, Operation, Service, Violation, attempt::Attempt},
     policy::{Snapshot, date},
     proto::stored,
 };

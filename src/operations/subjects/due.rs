@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Attempt, header, page};
+use super::{header, page};
 use crate::{
     audit::Released,
     catalogue::Catalogue,
@@ -11,6 +11,7 @@ use crate::{
     keyring::{Tag, View},
     operations::{
         Halt, Header, Operation, Service, Violation,
+        attempt::Attempt,
         page::{Cursor, query},
         validate::Checked,
     },

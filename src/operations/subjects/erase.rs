@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Attempt, categories, header, refusal::Refusal, stored as certificates};
+use super::{categories, header, refusal::Refusal, stored as certificates};
 use crate::{
     audit::{Released, certificate::Certificate, record::Targets},
     id::{Action, Category, ControlObject, Subject, Tenant},
@@ -13,6 +13,7 @@ use crate::{
     keyring::{ErasureId, Held, Subjects},
     operations::{
         Halt, Header, Operation, Service, Violation,
+        attempt::Attempt,
         validate::{self, Checked},
     },
     policy::Snapshot,

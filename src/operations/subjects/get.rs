@@ -1,12 +1,12 @@
 //! GetSubject: what is held about a subject, without any of it.
 
-use super::{About, Attempt, about, refusal::Refusal};
+use super::{About, about, refusal::Refusal};
 use crate::{
     audit::Released,
     id::{Action, Category},
     identity::Caller,
     keyring::{Erased, View},
-    operations::{Halt, Header, Operation, Service, Violation},
+    operations::{Halt, Header, Operation, Service, Violation, attempt::Attempt},
     policy::Snapshot,
     proto::stored::{self, Hold},
 };

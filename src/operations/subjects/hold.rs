@@ -1,12 +1,12 @@
 //! PlaceHold and ReleaseHold: what the law asks to be kept is neither erased nor swept.
 
-use super::{About, Attempt, about, refusal::Refusal};
+use super::{About, about, refusal::Refusal};
 use crate::{
     audit::Released,
     id::{Action, Reference},
     identity::Caller,
     keyring::{HOLD_REASON_BYTES_MAX, Holding},
-    operations::{Halt, Header, Operation, Service, Violation, policies::said::Said, validate},
+    operations::{Halt, Header, Operation, Service, Violation, attempt::Attempt, policies::said::Said, validate},
     policy::{Snapshot, says_why},
     proto::stored::{self, Hold},
 };

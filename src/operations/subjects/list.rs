@@ -1,6 +1,6 @@
 //! ListErasures and GetErasureCertificate: what was erased in a tenant, by day, and the proof of it.
 
-use super::{Attempt, header, refusal::Refusal, stored as certificates};
+use super::{header, refusal::Refusal, stored as certificates};
 use crate::{
     audit::{Released, certificate::Certificate},
     id::Action,
@@ -8,6 +8,7 @@ use crate::{
     keyring::ErasureId,
     operations::{
         Halt, Header, Operation, Service, Violation,
+        attempt::Attempt,
         page::{self, Cursor},
         validate::Checked,
     },

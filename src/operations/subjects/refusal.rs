@@ -41,7 +41,7 @@ impl Refusal {
         }
     }
 
-    pub(super) fn outcome(&self) -> Outcome {
+    pub(in crate::operations) fn outcome(&self) -> Outcome {
         match self {
             Self::Unknown => Outcome::UnknownSubject,
             Self::Held { .. } => Outcome::Held,

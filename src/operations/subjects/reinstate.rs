@@ -1,11 +1,11 @@
 //! ReinstateSubject: lets a subject that was erased or closed be sealed for again. What was erased stays so.
 
-use super::{About, Attempt, about, refusal::Refusal};
+use super::{About, about, refusal::Refusal};
 use crate::{
     audit::Released,
     id::Action,
     identity::Caller,
-    operations::{Halt, Header, Operation, Service, Violation},
+    operations::{Halt, Header, Operation, Service, Violation, attempt::Attempt},
     policy::Snapshot,
     proto::stored,
 };

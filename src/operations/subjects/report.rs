@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{
-    About, Attempt, about,
+    About, about,
     get::{Summary, summary},
     refusal::Refusal,
 };
@@ -14,6 +14,7 @@ use crate::{
     identity::Caller,
     operations::{
         Filter, Halt, Header, Operation, Service, Violation,
+        attempt::Attempt,
         filter::Whose,
         list_entries,
         page::{self, Cursor},
