@@ -12,7 +12,7 @@ mod problem;
 
 use std::{collections::HashMap, sync::Arc};
 
-pub use budget::{Budget, Budgets, SUBJECTS_MAX, Spender, least};
+pub use budget::{Budget, Budgets, least};
 pub(crate) use file::toml_problem;
 pub use problem::Problem;
 pub(crate) use problem::line_at;
@@ -91,7 +91,7 @@ pub struct Retention {
 }
 
 /// How long one version of a key seals for a category that is kept from seal on, in seconds: then those values go with it.
-pub const MONTH_SECS: u64 = 30 * DAY_SECS;
+const MONTH_SECS: u64 = 30 * DAY_SECS;
 const DAY_SECS: u64 = 86_400;
 
 impl Retention {

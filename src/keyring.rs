@@ -46,7 +46,7 @@ pub use opening::{Opening, WantOpen};
 pub use record::{Erased, ErasureId, VERSIONS_MAX};
 pub use sealing::{Pending, Sealing, WantSeal};
 pub use slots::{BUCKETS, Tag};
-pub use subject::{Changes, HOLD_REASON_BYTES_MAX, Held, Holding, Subjects, Unretired, Unrotated, View};
+pub use subject::{Changes, HOLD_REASON_BYTES_MAX, Holding, Subjects, Unerased, Unretired, Unrotated, View};
 pub use tenant::{NewTenant, TenantKeys};
 pub use version::{Alias, SEALS_MAX, SEALS_UNSAVED_MAX, SubjectKey};
 

@@ -1,5 +1,30 @@
 //! Public messages to and from the domain. Nothing is checked here: `operations` checks what it is given.
 
+// Before the modules that use them.
+macro_rules! header {
+    ($request:ident) => {
+        Header {
+            tenant: $request.tenant,
+            purpose: $request.purpose,
+            request_id: $request.request_id,
+            reference: $request.reference,
+            actor: $request.actor,
+        }
+    };
+}
+
+/// The header of a request about subjects or their keys, whose purpose is always `operate`.
+macro_rules! control_header {
+    ($request:ident) => {
+        Header {
+            tenant: $request.tenant,
+            request_id: $request.request_id,
+            reference: $request.reference,
+            ..Header::default()
+        }
+    };
+}
+
 pub(super) mod audit;
 pub(super) mod authorization;
 pub(super) mod glass;
@@ -22,18 +47,6 @@ use crate::{
 };
 
 /// The header of a request for data: these messages share its fields, not a type.
-macro_rules! header {
-    ($request:ident) => {
-        Header {
-            tenant: $request.tenant,
-            purpose: $request.purpose,
-            request_id: $request.request_id,
-            reference: $request.reference,
-            actor: $request.actor,
-        }
-    };
-}
-
 type Answer<O> = Released<<O as Operation>::Answer>;
 
 pub(super) fn encrypt(request: v1::EncryptRequest) -> seals::Encrypt {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use crate::id::{Principal, Role};
 
 /// The most customers that a budget may give a day.
-pub const SUBJECTS_MAX: u32 = 1_000_000;
+pub(super) const SUBJECTS_MAX: u32 = 1_000_000;
 
 /// How many different customers may be reached, in each stretch of time. Stretches are whole minutes, hours and days of UTC.
 /// None is zero, and none is more than the next longer one.
@@ -18,7 +18,7 @@ pub struct Budget {
     pub minute: u32,
     /// An hour.
     pub hour: u32,
-    /// A day; at most [`SUBJECTS_MAX`].
+    /// A day; at most 1,000,000.
     pub day: u32,
 }
 
@@ -31,7 +31,7 @@ impl Budget {
 
 /// Whose budget it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Spender {
+pub(super) enum Spender {
     /// Everybody's, each of them by itself: `*`.
     Anyone,
     /// Each principal's that reaches customers by a grant of this role.

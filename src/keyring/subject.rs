@@ -64,11 +64,11 @@ pub struct View<'a>(&'a Record);
 
 /// Why nothing was erased.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Held {
+pub enum Unerased {
     /// Nothing is stored in these categories.
     Unknown,
     /// By this hold.
-    By(String),
+    Held(String),
 }
 
 /// Why there is no new version.
@@ -278,14 +278,14 @@ impl Subjects {
     /// Erases some categories of a subject, or with `None` all of it; gives what is erased of it then: newly, and from before.
     ///
     /// # Errors
-    /// [`Held`]; nothing was changed.
+    /// [`Unerased`]; nothing was changed.
     pub fn erase(
         &mut self,
         at: usize,
         categories: Option<&[Category]>,
         erasure: ErasureId,
-    ) -> Result<Vec<ErasureId>, Held> {
-        let Some(View(record)) = self.view(at) else { return Err(Held::Unknown) };
+    ) -> Result<Vec<ErasureId>, Unerased> {
+        let Some(View(record)) = self.view(at) else { return Err(Unerased::Unknown) };
         let covers = |category: &Category| categories.is_none_or(|some| some.contains(category));
         let before = |one: &&Erased| match &one.category {
             // All of it is gone, whatever is asked for.
@@ -298,10 +298,10 @@ impl Subjects {
             record.categories.iter().map(|one| one.category.clone()).filter(|category| covers(category)).collect();
         let is_whole = categories.is_none() && !record.erased.iter().any(|one| one.category.is_none());
         if goes.is_empty() && !is_whole {
-            return if erasures.is_empty() { Err(Held::Unknown) } else { Ok(erasures) };
+            return if erasures.is_empty() { Err(Unerased::Unknown) } else { Ok(erasures) };
         }
         if let Some(hold) = record.holds.first() {
-            return Err(Held::By(hold.id.clone()));
+            return Err(Unerased::Held(hold.id.clone()));
         }
         let mut record = record.clone();
         record.categories.retain(|one| !goes.contains(&one.category));

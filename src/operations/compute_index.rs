@@ -114,6 +114,6 @@ pub(super) fn index(
         envelope::normalise(class.kind, value).map_err(|invalid| FieldError::invalid_value(invalid.rule))?;
     let index = envelope::blind_index(&keys.index_key(&class.class), &normalised);
     let [_version, id @ ..] = index;
-    spending.begin().spend(id)?;
+    spending.spend(id)?;
     Ok(index)
 }

@@ -214,12 +214,11 @@ fn wanted<'a>(
     fields: &'a [Openable],
     served: &mut [Result<Served, FieldError>],
 ) -> Vec<WantOpen<'a>> {
-    let mut purse = spending.begin();
     let mut tags = Tags::new(keys);
     let mut wanted = Vec::with_capacity(fields.len());
     for (field, served) in fields.iter().zip(served).filter(|(_, served)| served.is_ok()) {
         let tag = tags.tag(&field.subject);
-        if let Err(spent) = purse.spend(*tag.as_bytes()) {
+        if let Err(spent) = spending.spend(*tag.as_bytes()) {
             *served = Err(spent);
         } else if let Ok(key_id) = envelope::key_id(&field.ciphertext) {
             wanted.push(WantOpen { tag, category: &field.class.category, key_id });

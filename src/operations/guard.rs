@@ -93,29 +93,13 @@ pub(super) struct Spending {
 }
 
 impl Spending {
-    /// Takes the turn among requests of the same principal.
-    pub(super) fn begin(&self) -> Purse<'_> {
-        Purse {
-            account: self.account.as_ref().map(|(account, budget)| (lock(account), *budget)),
-            now_secs: self.now_secs,
-        }
-    }
-}
-
-/// The account, while one request spends.
-pub(super) struct Purse<'a> {
-    account: Option<(MutexGuard<'a, Account>, Budget)>,
-    now_secs: u64,
-}
-
-impl Purse<'_> {
     /// Reaches a customer, known by its tag or by a blind index.
     ///
     /// # Errors
     /// The stretch in which the budget is spent; then nothing was.
-    pub(super) fn spend(&mut self, id: [u8; 16]) -> Result<(), FieldError> {
-        match &mut self.account {
-            Some((account, budget)) => account.spend(id, *budget, self.now_secs),
+    pub(super) fn spend(&self, id: [u8; 16]) -> Result<(), FieldError> {
+        match &self.account {
+            Some((account, budget)) => lock(account).spend(id, *budget, self.now_secs),
             None => Ok(()),
         }
     }
@@ -195,7 +179,7 @@ mod tests {
     }
 
     fn spend(guard: &Guard, name: &str, n: u32, now: u64) -> Result<(), FieldError> {
-        guard.account(&who(name), Some(BUDGET), now).begin().spend(id(n))
+        guard.account(&who(name), Some(BUDGET), now).spend(id(n))
     }
 
     #[test]
@@ -227,7 +211,7 @@ mod tests {
         assert_eq!([spend(&guard, "jo", 1, DAY), spend(&guard, "jo", 2, DAY)], [Ok(()); 2]);
         assert_eq!(spend(&guard, "jo", 3, DAY), Err(FieldError::OVER_MINUTE));
         assert_eq!(spend(&guard, "kim", 3, DAY), Ok(()));
-        assert_eq!(guard.account(&who("jo"), None, DAY).begin().spend(id(3)), Ok(()));
+        assert_eq!(guard.account(&who("jo"), None, DAY).spend(id(3)), Ok(()));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The messages of keys: sealing anew, data keys, versions.
 
-use super::{super::call::receipts, Answer, field_error, subject};
+use super::{super::call::receipts, Answer, audit::header, field_error, subject};
 use crate::{
     operations::{
         FieldError, Header,
@@ -15,18 +15,6 @@ use crate::{
     },
     proto::v1::{self, generated_data_key, rewrapped_field, unwrapped_data_key},
 };
-
-macro_rules! header {
-    ($request:ident) => {
-        Header {
-            tenant: $request.tenant,
-            purpose: $request.purpose,
-            request_id: $request.request_id,
-            reference: $request.reference,
-            actor: $request.actor,
-        }
-    };
-}
 
 pub(in super::super) fn rewrap(request: v1::RewrapRequest) -> Rewrap {
     let field = |field: v1::FieldToRewrap| Field {
@@ -100,7 +88,7 @@ pub(in super::super) fn unwrapped(released: Answer<UnwrapDataKey>) -> v1::Unwrap
 
 pub(in super::super) fn status(request: v1::GetKeyStatusRequest) -> GetKeyStatus {
     GetKeyStatus {
-        header: Header { tenant: request.tenant, request_id: request.request_id, ..Header::default() },
+        header: header(request.tenant, request.request_id),
         subject: request.subject,
         page_token: request.page_token,
     }
@@ -129,16 +117,7 @@ pub(in super::super) fn told(released: Answer<GetKeyStatus>) -> v1::GetKeyStatus
 }
 
 pub(in super::super) fn rotate(request: v1::RotateSubjectKeysRequest) -> RotateSubjectKeys {
-    RotateSubjectKeys {
-        header: Header {
-            tenant: request.tenant,
-            request_id: request.request_id,
-            reference: request.reference,
-            ..Header::default()
-        },
-        subject: request.subject,
-        categories: request.categories,
-    }
+    RotateSubjectKeys { header: control_header!(request), subject: request.subject, categories: request.categories }
 }
 
 pub(in super::super) fn rotated(released: Answer<RotateSubjectKeys>) -> v1::RotateSubjectKeysResponse {
@@ -158,12 +137,7 @@ pub(in super::super) fn rotated(released: Answer<RotateSubjectKeys>) -> v1::Rota
 
 pub(in super::super) fn retire(request: v1::RetireKeyVersionsRequest) -> RetireKeyVersions {
     RetireKeyVersions {
-        header: Header {
-            tenant: request.tenant,
-            request_id: request.request_id,
-            reference: request.reference,
-            ..Header::default()
-        },
+        header: control_header!(request),
         subject: request.subject,
         category: request.category,
         up_to_version: request.up_to_version,

@@ -2,9 +2,9 @@
 
 use prost_types::Timestamp;
 
-use super::{super::call::receipts, Answer, timestamp};
+use super::{super::call::receipts, Answer, audit::header, timestamp};
 use crate::{
-    keyring::Held,
+    keyring::Unerased,
     operations::{
         Header,
         subjects::{
@@ -14,6 +14,7 @@ use crate::{
             get::{self, GetSubject, Summary},
             hold::{PlaceHold, ReleaseHold},
             list::{GetErasureCertificate, ListErasures},
+            refusal::Refusal,
             reinstate::ReinstateSubject,
             report::{Access, ReportAccess},
         },
@@ -21,19 +22,8 @@ use crate::{
     proto::{stored, v1},
 };
 
-macro_rules! header {
-    ($request:ident) => {
-        Header {
-            tenant: $request.tenant,
-            request_id: $request.request_id,
-            reference: $request.reference,
-            ..Header::default()
-        }
-    };
-}
-
 pub(in super::super) fn get(request: v1::GetSubjectRequest) -> GetSubject {
-    GetSubject { header: header!(request), subject: request.subject }
+    GetSubject { header: control_header!(request), subject: request.subject }
 }
 
 pub(in super::super) fn got(released: Answer<GetSubject>) -> v1::GetSubjectResponse {
@@ -42,7 +32,7 @@ pub(in super::super) fn got(released: Answer<GetSubject>) -> v1::GetSubjectRespo
 }
 
 pub(in super::super) fn erase(request: v1::EraseSubjectsRequest) -> EraseSubjects {
-    EraseSubjects { header: header!(request), subjects: request.subjects, categories: request.categories }
+    EraseSubjects { header: control_header!(request), subjects: request.subjects, categories: request.categories }
 }
 
 pub(in super::super) fn erased(released: Answer<EraseSubjects>) -> v1::EraseSubjectsResponse {
@@ -51,21 +41,19 @@ pub(in super::super) fn erased(released: Answer<EraseSubjects>) -> v1::EraseSubj
         erasure_result::Result::{Erased, Error},
     };
     let (results, evidence) = released.into_parts();
-    let error = |reason: ErasureReason, message| v1::ErasureError { reason: reason.into(), message };
+    let error =
+        |reason: ErasureReason, why: &Refusal| v1::ErasureError { reason: reason.into(), message: why.to_string() };
     let result = |result| match result {
         Ok(erasures) => Erased(v1::Erasures { erasures: Vec::into_iter(erasures).map(erasure).collect() }),
-        Err(Held::Unknown) => {
-            let message = "nothing is stored for this subject in these categories".to_owned();
-            Error(error(ErasureReason::UnknownSubject, message))
-        }
-        Err(Held::By(hold)) => Error(error(ErasureReason::Held, format!("hold {hold} stops it"))),
+        Err(Unerased::Unknown) => Error(error(ErasureReason::UnknownSubject, &Refusal::Unknown)),
+        Err(Unerased::Held(hold)) => Error(error(ErasureReason::Held, &Refusal::Held { hold })),
     };
     let results = results.into_iter().map(|one| v1::ErasureResult { result: Some(result(one)) }).collect();
     v1::EraseSubjectsResponse { results, receipts: receipts(evidence) }
 }
 
 pub(in super::super) fn reinstate(request: v1::ReinstateSubjectRequest) -> ReinstateSubject {
-    ReinstateSubject { header: header!(request), subject: request.subject }
+    ReinstateSubject { header: control_header!(request), subject: request.subject }
 }
 
 pub(in super::super) fn reinstated(released: Answer<ReinstateSubject>) -> v1::ReinstateSubjectResponse {
@@ -74,7 +62,12 @@ pub(in super::super) fn reinstated(released: Answer<ReinstateSubject>) -> v1::Re
 }
 
 pub(in super::super) fn place(request: v1::PlaceHoldRequest) -> PlaceHold {
-    PlaceHold { header: header!(request), subject: request.subject, hold_id: request.hold_id, reason: request.reason }
+    PlaceHold {
+        header: control_header!(request),
+        subject: request.subject,
+        hold_id: request.hold_id,
+        reason: request.reason,
+    }
 }
 
 pub(in super::super) fn placed(released: Answer<PlaceHold>) -> v1::PlaceHoldResponse {
@@ -83,7 +76,7 @@ pub(in super::super) fn placed(released: Answer<PlaceHold>) -> v1::PlaceHoldResp
 }
 
 pub(in super::super) fn release(request: v1::ReleaseHoldRequest) -> ReleaseHold {
-    ReleaseHold { header: header!(request), subject: request.subject, hold_id: request.hold_id }
+    ReleaseHold { header: control_header!(request), subject: request.subject, hold_id: request.hold_id }
 }
 
 pub(in super::super) fn released(released: Answer<ReleaseHold>) -> v1::ReleaseHoldResponse {
@@ -93,7 +86,7 @@ pub(in super::super) fn released(released: Answer<ReleaseHold>) -> v1::ReleaseHo
 
 pub(in super::super) fn close(request: v1::CloseSubjectRequest) -> CloseSubject {
     let unix_secs = request.close_time.map(|time| time.seconds);
-    CloseSubject { header: header!(request), subject: request.subject, unix_secs }
+    CloseSubject { header: control_header!(request), subject: request.subject, unix_secs }
 }
 
 pub(in super::super) fn closed(released: Answer<CloseSubject>) -> v1::CloseSubjectResponse {
@@ -103,7 +96,7 @@ pub(in super::super) fn closed(released: Answer<CloseSubject>) -> v1::CloseSubje
 
 pub(in super::super) fn report(request: v1::ReportAccessRequest) -> ReportAccess {
     ReportAccess {
-        header: header!(request),
+        header: control_header!(request),
         subject: request.subject,
         page_size: request.page_size,
         page_token: request.page_token,
@@ -149,7 +142,7 @@ fn access(access: Access) -> v1::Access {
 pub(in super::super) fn count_due(request: v1::CountDueRequest) -> CountDue {
     let whole = |time: prost_types::Timestamp| u64::try_from(time.seconds).ok().filter(|secs| *secs > 0);
     CountDue {
-        header: Header { tenant: request.tenant, request_id: request.request_id, ..Header::default() },
+        header: header(request.tenant, request.request_id),
         before_unix_secs: request.before.and_then(whole),
         page_token: request.page_token,
     }
@@ -174,7 +167,7 @@ pub(in super::super) fn counted_due(released: Answer<CountDue>) -> v1::CountDueR
 
 pub(in super::super) fn list(request: v1::ListErasuresRequest) -> ListErasures {
     ListErasures {
-        header: Header { tenant: request.tenant, request_id: request.request_id, ..Header::default() },
+        header: header(request.tenant, request.request_id),
         page_size: request.page_size,
         page_token: request.page_token,
     }
@@ -195,10 +188,7 @@ pub(in super::super) fn listed(released: Answer<ListErasures>) -> v1::ListErasur
 }
 
 pub(in super::super) fn certificate(request: v1::GetErasureCertificateRequest) -> GetErasureCertificate {
-    GetErasureCertificate {
-        header: Header { tenant: request.tenant, request_id: request.request_id, ..Header::default() },
-        id: request.erasure_id.into(),
-    }
+    GetErasureCertificate { header: header(request.tenant, request.request_id), id: request.erasure_id.into() }
 }
 
 pub(in super::super) fn certified(released: Answer<GetErasureCertificate>) -> v1::GetErasureCertificateResponse {
@@ -206,7 +196,7 @@ pub(in super::super) fn certified(released: Answer<GetErasureCertificate>) -> v1
     v1::GetErasureCertificateResponse { certificate, receipts: receipts(evidence) }
 }
 
-pub(super) fn category(held: get::Held) -> v1::SubjectCategory {
+pub(super) fn category(held: get::HeldCategory) -> v1::SubjectCategory {
     let version =
         |(version, created, seals)| v1::SubjectKeyVersion { version, create_time: Some(secs(created)), seals };
     v1::SubjectCategory {

@@ -29,7 +29,7 @@ async fn erase(
     id: &str,
     categories: Option<&[Category]>,
     erasure: ErasureId,
-) -> Result<Vec<ErasureId>, Held> {
+) -> Result<Vec<ErasureId>, Unerased> {
     let mut subjects = read(world, id).await;
     let erased = subjects.erase(0, categories, erasure)?;
     commit(world, subjects);
@@ -131,8 +131,8 @@ async fn a_hold_stops_what_erases_and_nothing_that_erased_already() {
     assert_eq!(subjects.place_hold(0, later), Holding::Placed(hold("CASE-1")), "as it was placed first");
     assert_eq!(subjects.place_hold(0, hold("CASE-2")), Holding::Placed(hold("CASE-2")));
     commit(&world, subjects);
-    assert_eq!(erase(&world, "anna", None, SECOND).await, Err(Held::By("CASE-1".into())));
-    assert_eq!(erase(&world, "anna", Some(&[billing]), SECOND).await, Err(Held::By("CASE-1".into())));
+    assert_eq!(erase(&world, "anna", None, SECOND).await, Err(Unerased::Held("CASE-1".into())));
+    assert_eq!(erase(&world, "anna", Some(&[billing]), SECOND).await, Err(Unerased::Held("CASE-1".into())));
     assert_eq!(erase(&world, "anna", Some(&[account]), SECOND).await, Ok(vec![FIRST]));
     for id in ["CASE-1", "CASE-2"] {
         assert!(erase(&world, "anna", None, SECOND).await.is_err());
@@ -150,11 +150,11 @@ async fn what_is_unknown_is_neither_erased_nor_held_nor_closed() {
     world.seal("acme", "anna", &category("account"), 1).await;
     let mut subjects = read(&world, "nobody").await;
     assert!(subjects.view(0).is_none());
-    assert_eq!(subjects.erase(0, None, FIRST), Err(Held::Unknown));
+    assert_eq!(subjects.erase(0, None, FIRST), Err(Unerased::Unknown));
     assert_eq!(subjects.place_hold(0, hold("CASE-1")), Holding::Unknown);
     assert_eq!((subjects.release_hold(0, "CASE-1"), subjects.close(0, 9)), (None, None));
     assert!(world.keyring.changes(subjects).unwrap().effects.is_empty());
-    assert_eq!(erase(&world, "anna", Some(&[category("billing")]), FIRST).await, Err(Held::Unknown));
+    assert_eq!(erase(&world, "anna", Some(&[category("billing")]), FIRST).await, Err(Unerased::Unknown));
 }
 
 #[tokio::test]

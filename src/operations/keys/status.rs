@@ -12,7 +12,7 @@ use crate::{
         attempt::Attempt,
         page::{self, Cursor},
         subjects::{
-            get::{Held, summary},
+            get::{HeldCategory, summary},
             header,
             page::{COUNTED, Page},
             refusal::Refusal,
@@ -49,7 +49,7 @@ pub struct Asked {
 #[derive(Debug, Default)]
 pub struct Status {
     /// Of the subject.
-    pub categories: Vec<Held>,
+    pub categories: Vec<HeldCategory>,
     /// Of the tenant's subjects on this page.
     pub counts: BTreeMap<Counted, u64>,
     /// How many subjects that are.

@@ -10,7 +10,7 @@ use crate::{
     audit::{Released, certificate::Certificate, record::Targets},
     id::{Action, Category, ControlObject, Subject, Tenant},
     identity::Caller,
-    keyring::{ErasureId, Held, Subjects},
+    keyring::{ErasureId, Subjects, Unerased},
     operations::{
         Halt, Header, Operation, Service, Violation,
         attempt::Attempt,
@@ -56,7 +56,7 @@ pub struct Erasure {
 
 impl Operation for EraseSubjects {
     type Asked = Asked;
-    type Answer = Vec<Result<Vec<Erasure>, Held>>;
+    type Answer = Vec<Result<Vec<Erasure>, Unerased>>;
     const NAME: stored::Operation = stored::Operation::EraseSubjects;
 
     fn header(&self) -> &Header {
@@ -89,12 +89,12 @@ impl Operation for EraseSubjects {
         // Erase.
         let now = service.log.now_secs();
         let fresh = ids(service, named.len(), now)?;
-        let erased: Vec<Result<Vec<ErasureId>, Held>> =
+        let erased: Vec<Result<Vec<ErasureId>, Unerased>> =
             fresh.iter().enumerate().map(|(at, id)| subjects.erase(at, categories.as_deref(), *id)).collect();
         // Of several, each has its own answer.
         match erased.as_slice() {
-            [Err(Held::By(hold))] => return Err(attempt.refuse(Refusal::Held { hold: hold.clone() })),
-            [Err(Held::Unknown)] => return Err(attempt.refuse(Refusal::Unknown)),
+            [Err(Unerased::Held(hold))] => return Err(attempt.refuse(Refusal::Held { hold: hold.clone() })),
+            [Err(Unerased::Unknown)] => return Err(attempt.refuse(Refusal::Unknown)),
             _ => {}
         }
 
@@ -105,8 +105,8 @@ impl Operation for EraseSubjects {
         for (at, (id, result)) in fresh.iter().zip(&erased).enumerate() {
             let (outcome, erasure) = match result {
                 Ok(erasures) => (Outcome::Allowed, erasures.last().map(|erasure| erasure.0)),
-                Err(Held::By(_)) => (Outcome::Held, None),
-                Err(Held::Unknown) => (Outcome::UnknownSubject, None),
+                Err(Unerased::Held(_)) => (Outcome::Held, None),
+                Err(Unerased::Unknown) => (Outcome::UnknownSubject, None),
             };
             targets.add(ControlObject::Subjects.as_str(), Action::Erase.as_str(), outcome, erasure);
             if result.as_ref().is_ok_and(|erasures| erasures.contains(id)) {
@@ -167,7 +167,7 @@ pub(super) fn ids(service: &Service, count: usize, now_secs: u64) -> Result<Vec<
 async fn before(
     service: &Service,
     header: &Checked,
-    erased: &[Result<Vec<ErasureId>, Held>],
+    erased: &[Result<Vec<ErasureId>, Unerased>],
     known: &mut HashMap<ErasureId, String>,
 ) -> Result<(), Halt> {
     let ids: Vec<ErasureId> = erased.iter().flatten().flatten().copied().filter(|id| !known.contains_key(id)).collect();

@@ -23,7 +23,7 @@ pub struct GetSubject {
 #[derive(Debug)]
 pub struct Summary {
     /// Each category that has keys.
-    pub categories: Vec<Held>,
+    pub categories: Vec<HeldCategory>,
     /// Its holds.
     pub holds: Vec<Hold>,
     /// When it was closed, since 1970.
@@ -34,7 +34,7 @@ pub struct Summary {
 
 /// What is held in a category.
 #[derive(Debug)]
-pub struct Held {
+pub struct HeldCategory {
     /// The category.
     pub category: Category,
     /// The versions of its key, oldest first: number, second of its making since 1970, and seals.
@@ -67,7 +67,7 @@ impl Operation for GetSubject {
 
 /// What is held, of what is stored.
 pub(in crate::operations) fn summary(view: &View<'_>) -> Summary {
-    let held = |(category, versions): (&Category, _)| Held { category: category.clone(), versions };
+    let held = |(category, versions): (&Category, _)| HeldCategory { category: category.clone(), versions };
     Summary {
         categories: view.categories().map(held).collect(),
         holds: view.holds().to_vec(),
