@@ -6,6 +6,7 @@
 mod bulk;
 mod claim;
 mod customers;
+mod entry;
 mod layout;
 mod pki;
 mod proof;

@@ -9,12 +9,12 @@ use super::{
     answer::{misfit, put, put_json, receipts, tell},
     failure::{Exit, Failure},
     input,
-    options::Connection,
+    options::Acting,
     table::{self, number, rfc3339},
     terminal::Terminal,
 };
 use crate::{
-    id::{Category, Reference, Tenant},
+    id::Category,
     proto::v1::{GetKeyStatusRequest, RetireKeyVersionsRequest, RotateSubjectKeysRequest},
 };
 
@@ -27,22 +27,6 @@ pub enum Keys {
     Rotate(Rotate),
     /// Destroy old versions of a customer's key, once everything under them is rewrapped
     Retire(Retire),
-}
-
-/// For whom the caller acts, and on which server.
-#[derive(Args)]
-struct Acting {
-    /// Tenant that you act for
-    #[arg(long, env = "PRIVET_TENANT", hide_env_values = true, value_parser = Tenant::parse)]
-    tenant: Tenant,
-    /// Ticket, order: [A-Za-z0-9._:/#-]{0,64}
-    #[arg(long, value_parser = Reference::parse, default_value = "", hide_default_value = true)]
-    reference: Reference,
-    /// Your own id for this request
-    #[arg(long, value_name = "ID", value_parser = Reference::parse, default_value = "", hide_default_value = true)]
-    request_id: Reference,
-    #[command(flatten)]
-    connection: Connection,
 }
 
 #[derive(Args)]

@@ -32,6 +32,22 @@ impl Connection {
     }
 }
 
+/// For whom the caller acts on subjects and keys, and on which server.
+#[derive(Args)]
+pub struct Acting {
+    /// Tenant that you act for
+    #[arg(long, env = "PRIVET_TENANT", hide_env_values = true, value_parser = Tenant::parse)]
+    pub tenant: Tenant,
+    /// Ticket, order: [A-Za-z0-9._:/#-]{0,64}
+    #[arg(long, value_parser = Reference::parse, default_value = "", hide_default_value = true)]
+    pub reference: Reference,
+    /// Your own id for this request
+    #[arg(long, value_name = "ID", value_parser = Reference::parse, default_value = "", hide_default_value = true)]
+    pub request_id: Reference,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
 /// What every request for data says about itself; all of it is recorded.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Request")]

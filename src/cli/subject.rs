@@ -13,13 +13,10 @@ use super::{
     answer::{put, put_json, receipts, tell},
     failure::{Exit, Failure},
     input,
-    options::Connection,
+    options::Acting,
     terminal::{Terminal, printable_lines},
 };
-use crate::{
-    id::{self, Reference, Tenant},
-    proto::v1::Receipt,
-};
+use crate::{id, proto::v1::Receipt};
 
 /// Erase customers, hold them, close them, and see what is held of them
 #[derive(Subcommand)]
@@ -68,22 +65,6 @@ impl Subject {
             Self::VerifyCertificate(command) => command.run(terminal),
         }
     }
-}
-
-/// For whom the caller acts, and on which server.
-#[derive(Args)]
-struct Acting {
-    /// Tenant that you act for
-    #[arg(long, env = "PRIVET_TENANT", hide_env_values = true, value_parser = Tenant::parse)]
-    tenant: Tenant,
-    /// Ticket, order: [A-Za-z0-9._:/#-]{0,64}
-    #[arg(long, value_parser = Reference::parse, default_value = "", hide_default_value = true)]
-    reference: Reference,
-    /// Your own id for this request
-    #[arg(long, value_name = "ID", value_parser = Reference::parse, default_value = "", hide_default_value = true)]
-    request_id: Reference,
-    #[command(flatten)]
-    connection: Connection,
 }
 
 /// Whom it is about.

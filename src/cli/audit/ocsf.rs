@@ -3,13 +3,17 @@
 //! | entry | class |
 //! |---|---|
 //! | data, checks, and reading the log | API Activity, 6003 |
-//! | what changes the deployment: tenants, policy, start, log key, segments | Entity Management, 3004 |
+//! | what changes the deployment: tenants, policy, subjects and their keys, start, log key, segments | Entity Management, 3004 |
 //!
 //! What the schema has no attribute for is in `unmapped`. What the log does not know is not made up: it holds no addresses,
 //! so the source of a call, which 6003 requires, is named by the identity that its certificate proved (`svc_name`) and has no
 //! `ip`. The product has no version: an entry does not say which one wrote it. No profile is applied.
 
+mod class;
+
 use serde_json::{Map, Value, json};
+
+use class::{Class, Kind, class};
 
 use super::{
     super::{table::rfc3339, terminal::printable_json},
@@ -60,127 +64,6 @@ pub(super) fn event(entry: &AuditEntry) -> Value {
         event.extend(more.into_iter().chain([counted, detail]).flatten().map(|(key, value)| (key.to_owned(), value)));
     }
     event
-}
-
-/// The class of an event, with what was done in its terms.
-#[derive(Clone, Copy)]
-enum Class {
-    /// 6003.
-    Api(Activity),
-    /// 3004.
-    Entity(Activity, Kind),
-}
-
-/// The activities of both classes that entries come to.
-#[derive(Clone, Copy)]
-enum Activity {
-    Unknown,
-    Create,
-    Read,
-    Update,
-    Delete,
-    /// Of 3004 only.
-    Activate,
-}
-
-/// What kind of entity was managed.
-#[derive(Clone, Copy)]
-enum Kind {
-    Tenant,
-    Policy,
-    Service,
-    LogKey,
-    Segment,
-    Subject,
-    SubjectKey,
-}
-
-fn class(operation: Operation) -> Class {
-    match operation {
-        Operation::Encrypt | Operation::GenerateDataKey => Class::Api(Activity::Create),
-        Operation::Rewrap => Class::Api(Activity::Update),
-        Operation::Decrypt
-        | Operation::ComputeIndex
-        | Operation::Check
-        | Operation::ListEntries
-        | Operation::GetCheckpoint
-        | Operation::GetInclusionProof
-        | Operation::GetConsistencyProof
-        | Operation::TailEntries
-        | Operation::ExportEntries
-        | Operation::Explain
-        | Operation::ListGrantsFor
-        | Operation::WhoCan
-        | Operation::GetPolicy
-        | Operation::ListPolicyVersions
-        | Operation::GetProposal
-        | Operation::ListProposals
-        | Operation::ListBreakGlass
-        | Operation::Simulate
-        | Operation::GetSubject
-        | Operation::ListErasures
-        | Operation::UnwrapDataKey
-        | Operation::GetKeyStatus
-        | Operation::CountDue
-        | Operation::ReportAccess
-        | Operation::GetErasureCertificate => Class::Api(Activity::Read),
-        Operation::Unspecified | Operation::Refuse => Class::Api(Activity::Unknown),
-        Operation::CreateTenant => Class::Entity(Activity::Create, Kind::Tenant),
-        Operation::AdoptPolicy
-        | Operation::ProposeChange
-        | Operation::ApproveProposal
-        | Operation::RejectProposal
-        | Operation::BreakGlass
-        | Operation::EndBreakGlass
-        | Operation::ReviewBreakGlass
-        | Operation::RecoverPolicy => Class::Entity(Activity::Update, Kind::Policy),
-        Operation::RotateSubjectKeys => Class::Entity(Activity::Update, Kind::SubjectKey),
-        Operation::RetireKeyVersions => Class::Entity(Activity::Delete, Kind::SubjectKey),
-        Operation::EraseSubjects | Operation::Sweep => Class::Entity(Activity::Delete, Kind::Subject),
-        Operation::ReinstateSubject | Operation::PlaceHold | Operation::ReleaseHold | Operation::CloseSubject => {
-            Class::Entity(Activity::Update, Kind::Subject)
-        }
-        Operation::Start => Class::Entity(Activity::Activate, Kind::Service),
-        Operation::RotateLogKey => Class::Entity(Activity::Update, Kind::LogKey),
-        Operation::SealSegment => Class::Entity(Activity::Create, Kind::Segment),
-        Operation::DeleteEntries => Class::Entity(Activity::Delete, Kind::Segment),
-    }
-}
-
-impl Class {
-    fn uid(self) -> i64 {
-        match self {
-            Self::Api(_) => 6_003,
-            Self::Entity(..) => 3_004,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Api(_) => "API Activity",
-            Self::Entity(..) => "Entity Management",
-        }
-    }
-
-    fn category(self) -> (i64, &'static str) {
-        match self {
-            Self::Api(_) => (6, "Application Activity"),
-            Self::Entity(..) => (3, "Identity & Access Management"),
-        }
-    }
-
-    fn activity(self) -> (i64, &'static str) {
-        match self {
-            Self::Api(activity) | Self::Entity(activity, _) => match activity {
-                Activity::Unknown => (0, "Unknown"),
-                Activity::Create => (1, "Create"),
-                Activity::Read => (2, "Read"),
-                Activity::Update => (3, "Update"),
-                Activity::Delete => (4, "Delete"),
-                Activity::Activate => (10, "Activate"),
-            },
-        }
-    }
 }
 
 /// Success is an allowed request of which something came out.
@@ -277,59 +160,9 @@ fn source(entry: &AuditEntry) -> Value {
 }
 
 fn api(entry: &AuditEntry) -> Value {
-    let service = match entry.operation() {
-        Operation::Encrypt
-        | Operation::Decrypt
-        | Operation::ComputeIndex
-        | Operation::Rewrap
-        | Operation::GenerateDataKey
-        | Operation::UnwrapDataKey => "privet.v1.EncryptionService",
-        Operation::RotateSubjectKeys | Operation::RetireKeyVersions | Operation::GetKeyStatus => "privet.v1.KeyService",
-        Operation::Check | Operation::Explain | Operation::ListGrantsFor | Operation::WhoCan => {
-            "privet.v1.AuthorizationService"
-        }
-        Operation::ListEntries
-        | Operation::GetCheckpoint
-        | Operation::GetInclusionProof
-        | Operation::GetConsistencyProof
-        | Operation::TailEntries
-        | Operation::ExportEntries => "privet.v1.AuditService",
-        Operation::GetPolicy
-        | Operation::ListPolicyVersions
-        | Operation::ProposeChange
-        | Operation::GetProposal
-        | Operation::ListProposals
-        | Operation::ApproveProposal
-        | Operation::RejectProposal
-        | Operation::Simulate
-        | Operation::BreakGlass
-        | Operation::EndBreakGlass
-        | Operation::ReviewBreakGlass
-        | Operation::ListBreakGlass => "privet.v1.PolicyService",
-        Operation::EraseSubjects
-        | Operation::ReinstateSubject
-        | Operation::PlaceHold
-        | Operation::ReleaseHold
-        | Operation::CloseSubject
-        | Operation::GetSubject
-        | Operation::ListErasures
-        | Operation::CountDue
-        | Operation::ReportAccess
-        | Operation::GetErasureCertificate => "privet.v1.SubjectService",
-        Operation::Unspecified
-        | Operation::Refuse
-        | Operation::Sweep
-        | Operation::CreateTenant
-        | Operation::AdoptPolicy
-        | Operation::RecoverPolicy
-        | Operation::Start
-        | Operation::RotateLogKey
-        | Operation::SealSegment
-        | Operation::DeleteEntries => "privet.v1",
-    };
     let mut api = json!({
         "operation": operation(entry.operation()),
-        "service": { "name": service },
+        "service": { "name": class::service(entry.operation()) },
         "version": "v1",
     });
     if let Some(api) = api.as_object_mut() {

@@ -11,7 +11,8 @@ use std::{
 
 use super::{
     bulk::TENANT,
-    scenario::{Entry, Masked, Outcome, Step},
+    entry::Entry,
+    scenario::{Masked, Outcome, Step},
 };
 use crate::cli::{
     table::number,

@@ -1,11 +1,6 @@
 //! The main job on real input, over real mTLS: seal, open, mask, be refused, read the log, prove it. Each step holds or it doesn't.
 
-use std::{
-    collections::{HashMap, HashSet},
-    ops::Range,
-    path::Path,
-    time::Duration,
-};
+use std::{collections::HashMap, ops::Range, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use ring::digest::{SHA256, digest};
@@ -14,6 +9,7 @@ use serde::Serialize;
 use super::{
     bulk::{self, Served, TENANT},
     customers::{self, Field},
+    entry::Entry,
     proof,
 };
 use crate::{
@@ -23,7 +19,7 @@ use crate::{
         table::number,
     },
     clock::{Clock, SystemClock},
-    proto::v1::{self, AuditEntry, Form, Operation, Outcome as FieldOutcome, Reason, Receipt, Verdict},
+    proto::v1::{self, AuditEntry, Form, Reason, Receipt, Verdict},
 };
 
 /// What became of the scenario.
@@ -68,17 +64,6 @@ pub(super) struct Masked {
     pub(super) class: &'static str,
     pub(super) value: String,
     pub(super) mask: String,
-}
-
-/// An entry of the log, in words.
-#[derive(Debug, Serialize)]
-pub(super) struct Entry {
-    pub(super) index: u64,
-    pub(super) who: String,
-    pub(super) did: String,
-    pub(super) purpose: String,
-    pub(super) verdict: String,
-    pub(super) what: String,
 }
 
 impl Done {
@@ -378,38 +363,6 @@ fn leaf_hash(entry: &[u8]) -> [u8; 32] {
     let computed = digest(&SHA256, &[&[0], entry].concat());
     hash.iter_mut().zip(computed.as_ref()).for_each(|(to, from)| *to = *from);
     hash
-}
-
-impl From<&AuditEntry> for Entry {
-    fn from(entry: &AuditEntry) -> Self {
-        let plain = |name: &str, prefix| name.trim_start_matches(prefix).to_lowercase().replace('_', " ");
-        let operation: Operation = entry.operation();
-        Self {
-            index: entry.index,
-            who: entry.principal.rsplit('/').next().unwrap_or_default().to_owned(),
-            did: plain(operation.as_str_name(), "OPERATION_"),
-            purpose: entry.purpose.clone(),
-            verdict: plain(entry.verdict().as_str_name(), "VERDICT_"),
-            what: targets(entry, |outcome| plain(outcome.as_str_name(), "OUTCOME_")),
-        }
-    }
-}
-
-/// What became of which data: `1 account/email: opened`, `250 values of 6 classes: masked`.
-fn targets(entry: &AuditEntry, plain: impl Fn(FieldOutcome) -> String) -> String {
-    let outcome = match entry.targets.iter().map(|target| target.outcome()).collect::<HashSet<_>>().into_iter().next() {
-        Some(outcome) if entry.targets.iter().all(|target| target.outcome() == outcome) => plain(outcome),
-        Some(_) => "various".to_owned(),
-        None => return String::new(),
-    };
-    match entry.targets.as_slice() {
-        [one] => format!("{} {}: {outcome}", one.count, one.object.trim_start_matches("pii/")),
-        several => {
-            let classes = several.iter().map(|target| &target.object).collect::<HashSet<_>>().len();
-            let classes = if classes == 1 { "1 class".to_owned() } else { format!("{classes} classes") };
-            format!("{} values of {classes}: {outcome}", several.iter().map(|target| target.count).sum::<u32>())
-        }
-    }
 }
 
 fn count(n: usize) -> String {
