@@ -83,6 +83,24 @@ fn dev_refuses_a_directory_that_is_not_its_own() {
     assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1);
 }
 
+/// A command of one of the identities of a `privet dev`, with something on its standard input.
+pub fn call(dir: &Path, name: &str, input: &[u8], args: &[&str]) -> Output {
+    // What was verified is remembered at home: each test has its own.
+    let mut child = privet(args)
+        .env("HOME", dir)
+        .env_remove("XDG_STATE_HOME")
+        .env("PRIVET_IDENTITY", dir.join("identities").join(name))
+        .env("PRIVET_TENANT", "acme")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that refuses its arguments does not read its input.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
+}
+
 /// A `privet dev` that stays up.
 pub struct Dev {
     child: Child,
@@ -117,20 +135,7 @@ fn commands_compose_in_a_shell_and_exit_as_documented() {
     let scratch = tempfile::tempdir().unwrap();
     let dir = scratch.path().join("dev");
     let dev = Dev::start(&dir);
-    let call = |name: &str, input: &[u8], args: &[&str]| {
-        let identity = dir.join("identities").join(name);
-        let mut child = privet(args)
-            .env("PRIVET_IDENTITY", identity)
-            .env("PRIVET_TENANT", "acme")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // A command that refuses its arguments does not read its input.
-        let _ = child.stdin.take().unwrap().write_all(input);
-        child.wait_with_output().unwrap()
-    };
+    let call = |name: &str, input: &[u8], args: &[&str]| call(&dir, name, input, args);
     let email = ["--subject", "cust-42", "--class", "pii/account/email"];
     let with = |command: &'static str, purpose: &'static str| [&[command, "--purpose", purpose], &email[..]].concat();
 

@@ -1,30 +1,9 @@
 //! People's rights from the command line, and `docs/privacy-policy.md` kept true: every test that it names exists, and every
 //! command that it names does what it says.
 
-use std::{
-    fs,
-    io::Write,
-    path::Path,
-    process::{Output, Stdio},
-};
+use std::{fs, path::Path};
 
-use crate::command::{Dev, code, privet, stderr, stdout};
-
-fn call(dir: &Path, name: &str, input: &[u8], args: &[&str]) -> Output {
-    // What was verified is remembered at home: each test has its own.
-    let mut child = privet(args)
-        .env("HOME", dir)
-        .env_remove("XDG_STATE_HOME")
-        .env("PRIVET_IDENTITY", dir.join("identities").join(name))
-        .env("PRIVET_TENANT", "acme")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let _ = child.stdin.take().unwrap().write_all(input);
-    child.wait_with_output().unwrap()
-}
+use crate::command::{Dev, call, code, stderr, stdout};
 
 #[test]
 fn rights_are_commands_and_each_leaves_its_evidence() {
@@ -142,7 +121,7 @@ fn every_command_and_every_test_of_the_privacy_policy_is_real() {
         let file = modules.split("::").filter(|module| *module != "tests").collect::<Vec<_>>().join("/");
         let found = sources.iter().any(|(path, text)| {
             let in_place = path.contains(&format!("/{file}.rs")) || path.contains(&format!("/{file}/"));
-            in_place && (name.is_empty() && text.contains("#[t") || text.contains(&format!("fn {name}(")))
+            in_place && text.contains(&format!("fn {name}("))
         });
         assert!(found, "there is no test {shown}");
     }
