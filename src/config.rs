@@ -23,7 +23,9 @@ mod sections;
 mod value;
 
 pub use limits::{Keys, Limits};
-pub use sections::{Anchor, ClientCa, Log, Policy, Root, RootKind, Server, Store, TenantEntry, Tls, TrustDomainEntry};
+pub use sections::{
+    Anchor, ClientCa, Keeper, Log, Policy, Root, RootKind, Server, Store, TenantEntry, Tls, TrustDomainEntry,
+};
 pub use value::parse_origin;
 
 /// All of `privet.toml`. Relative paths are taken from the directory that the file lies in.
@@ -123,7 +125,7 @@ impl Config {
         };
         let store = real(&self.store.dir);
         let together = |dir: &Path| real(dir).starts_with(&store) || store.starts_with(real(dir));
-        if together(&self.root.dir) {
+        if self.root.dir.as_deref().is_some_and(together) {
             return Err("root");
         }
         if self.log.anchor.as_ref().is_some_and(|anchor| together(&anchor.dir)) {
@@ -133,23 +135,21 @@ impl Config {
     }
 
     fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        let fixed = [
-            &mut self.tls.cert,
-            &mut self.tls.key,
-            &mut self.store.dir,
-            &mut self.root.dir,
-            &mut self.policy.dir,
-            &mut self.log.key,
-        ];
+        let fixed =
+            [&mut self.tls.cert, &mut self.tls.key, &mut self.store.dir, &mut self.policy.dir, &mut self.log.key];
         let cas = self.tls.client_ca.iter_mut().map(|ca| &mut ca.file);
-        let passphrase = self.root.passphrase_file.iter_mut();
-        fixed.into_iter().chain(cas).chain(passphrase).chain(self.log.anchor.iter_mut().map(|anchor| &mut anchor.dir))
+        let Root { dir, passphrase_file, module, pin_file, .. } = &mut self.root;
+        let root = [dir, passphrase_file, module, pin_file].into_iter().flatten();
+        fixed.into_iter().chain(cas).chain(root).chain(self.log.anchor.iter_mut().map(|anchor| &mut anchor.dir))
     }
 
     /// What no single value can break.
     fn check(&self) -> Result<(), Problem> {
         self.check_names()?;
         self.check_regions()?;
+        if let Some((key, rule)) = self.root.misfit() {
+            return Err(Problem::new("root", key, rule));
+        }
         let limits = &self.limits;
         if limits.field_bytes_max > limits.message_bytes_max {
             return Err(Problem::new("limits", "field_bytes_max", "must not be more than message_bytes_max"));

@@ -17,12 +17,14 @@ use serde::Serialize;
 use super::{
     answer::{put, put_json},
     failure::Exit,
+    root,
+    serve::Machine,
     terminal::{Terminal, printable_lines},
 };
 use crate::{
     audit::anchor::same_device,
     clock::{Clock, SystemClock},
-    config::{Config, RootKind},
+    config::{Config, Keeper},
 };
 use found::Found;
 
@@ -70,12 +72,14 @@ fn look(file: &Path, now: u64) -> Vec<Check> {
         // What the rest would say depends on it.
         Err(error) => return vec![check("configuration", Found::problem(format!("{:#}", anyhow::Error::from(error))))],
     };
+    // Opened once: a token counts wrong PINs.
+    let root = root::open_unasked(&config, &Machine::this());
     vec![
         check("configuration", usable(&config)),
         check("server", certificates::server(&config, now)),
         check("client CAs", certificates::client_cas(&config, now)),
-        check("root key", places::root(&config)),
-        check("log key", places::log_key(&config)),
+        check("root key", places::root(&config, &root)),
+        check("log key", places::log_key(&config, root.as_deref().ok())),
         check("store", places::store(&config)),
         check("anchor", places::anchor(&config)),
         check("policy", policy::check(&config, now)),
@@ -106,8 +110,14 @@ fn listeners(config: &Config) -> String {
 /// Every place outside this machine that a server with this configuration would open a connection to, or write to. A device
 /// of its own may be a network's.
 fn outside(config: &Config) -> String {
-    let files = match config.root.kind {
-        RootKind::File => "nothing outside this machine: root key, store, policy and log are local files",
+    let files = match config.root.keeper() {
+        Keeper::Files { .. } => {
+            "nothing outside this machine: root key, store, policy and log are local files".to_owned()
+        }
+        Keeper::Token { module, .. } => format!(
+            "whatever {} connects to for the root key's token: store, policy and log are local files",
+            module.display()
+        ),
     };
     let apart = config.log.anchor.as_ref().filter(|anchor| {
         // Where nobody can tell, it is said rather than not.
@@ -115,7 +125,7 @@ fn outside(config: &Config) -> String {
     });
     match apart {
         Some(anchor) => format!("the anchor on a device of its own, {}; beside it {files}", anchor.dir.display()),
-        None => files.to_owned(),
+        None => files,
     }
 }
 

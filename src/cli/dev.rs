@@ -22,7 +22,8 @@ use tracing::level_filters::LevelFilter;
 
 use super::{
     failure::Exit,
-    serve::{self, Options},
+    root,
+    serve::{self, Machine, Options},
     terminal::Terminal,
     verifier,
 };
@@ -30,7 +31,6 @@ use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     entropy::SystemEntropy,
-    keyring::root::FileRoot,
     operations::start::Changed,
     server::{
         Ended,
@@ -82,8 +82,8 @@ pub async fn run(args: Dev, terminal: &Terminal) -> Result<Exit> {
     let running = serve::start(config.clone(), options).await?;
     layout.write_address(running.address())?;
     // Whoever audits a log has its key from elsewhere than from its server.
-    let root = FileRoot::open(&config.root.dir, Arc::new(SystemEntropy::open()))?;
-    let key = verifier::first_of(&config, &root)?;
+    let root = root::open(&config, &Machine::this())?;
+    let key = verifier::first_of(&config, &*root)?;
     layout.write_verifier_key(&key)?;
 
     let outcome = scenario::run(&args.dir, &key).await?;

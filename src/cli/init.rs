@@ -18,15 +18,16 @@ use super::{
     answer::{put, put_json},
     failure::Exit,
     files::{POLICIES, make_dir, write_new},
+    root,
+    serve::Machine,
     terminal::Terminal,
 };
 use crate::{
     audit::{anchor::same_device, note::SignerKey},
-    config::parse_origin,
-    entropy::SystemEntropy,
+    config::{Keeper, Root, RootKind, parse_origin},
     keyring::{
         log_key::{self, LogKey},
-        root::FileRoot,
+        root::{FileRoot, RootProvider},
     },
 };
 
@@ -45,6 +46,18 @@ pub struct Init {
     /// File with a passphrase to seal the root key with
     #[arg(long, value_name = "FILE")]
     pub(super) passphrase_file: Option<PathBuf>,
+    /// Make the root key in a PKCS #11 token, through this shared library of its maker
+    #[arg(long, value_name = "FILE", requires = "token", conflicts_with_all = ["root_dir", "passphrase_file"])]
+    pub(super) module: Option<PathBuf>,
+    /// The token's label
+    #[arg(long, value_name = "LABEL", requires = "module")]
+    pub(super) token: Option<String>,
+    /// How the labels of its keys begin [default: privet-root]
+    #[arg(long, value_name = "NAME", requires = "module")]
+    pub(super) key: Option<String>,
+    /// File with the token's user PIN [default: asked for]
+    #[arg(long, value_name = "FILE", requires = "module")]
+    pub(super) pin_file: Option<PathBuf>,
     /// Directory of the log's anchor, on another device than DIR
     #[arg(long, value_name = "DIR")]
     pub(super) anchor_dir: Option<PathBuf>,
@@ -74,7 +87,7 @@ pub fn run(args: &Init, terminal: &Terminal) -> Result<Exit> {
 /// What there is now.
 #[derive(Debug)]
 pub(super) struct Made {
-    /// The directory of the root key.
+    /// The directory of the root key, or its token.
     pub(super) root: PathBuf,
     /// What checks the log's signatures; only a log that has a name has one.
     pub(super) verifier_key: Option<String>,
@@ -96,14 +109,13 @@ pub(super) fn make(args: &Init) -> Result<Made> {
         make_anchor_dir(anchor)?;
     }
     make_dir(dir)?;
-    let root_dir = args.root_dir.clone().unwrap_or_else(|| dir.join("root"));
-    let entropy = Arc::new(SystemEntropy::open());
-    let passphrase = args.passphrase_file.as_deref().map(super::root::read).transpose()?;
-    let root = FileRoot::create_with(&root_dir, entropy.clone(), passphrase.as_ref())?;
-    let log_key = LogKey::create(&root, &*entropy, log_key::FIRST)?;
+    let machine = Machine::this();
+    let entropy = &*machine.entropy;
+    let (root, place) = make_root(args, &machine)?;
+    let log_key = LogKey::create(&*root, entropy, log_key::FIRST)?;
     write_new(&dir.join("log-key"), &log_key.to_bytes())?;
     let verifier_key = match &args.origin {
-        Some(origin) => Some(SignerKey::new(origin, &log_key.open(&root)?)?.verifier().to_string()),
+        Some(origin) => Some(SignerKey::new(origin, &log_key.open(&*root)?)?.verifier().to_string()),
         None => None,
     };
     make_dir(&dir.join("policies"))?;
@@ -112,7 +124,38 @@ pub(super) fn make(args: &Init) -> Result<Made> {
     }
     // Last: a deployment that has its configuration has everything.
     write_new(&dir.join("privet.toml"), config(args)?.as_bytes())?;
-    Ok(Made { root: root_dir, verifier_key })
+    Ok(Made { root: place, verifier_key })
+}
+
+/// Makes the root key, in a file or in a token, and says where.
+fn make_root(args: &Init, machine: &Machine) -> Result<(Arc<dyn RootProvider>, PathBuf)> {
+    let Some(section) = token(args)? else {
+        let dir = args.root_dir.clone().unwrap_or_else(|| args.dir.join("root"));
+        let passphrase = args.passphrase_file.as_deref().map(root::read).transpose()?;
+        return Ok((Arc::new(FileRoot::create_with(&dir, machine.entropy.clone(), passphrase.as_ref())?), dir));
+    };
+    let Keeper::Token { token, pin_file, .. } = section.keeper() else { bail!("--token names no token") };
+    let pin = root::pin(token, pin_file, root::Asking::AtTerminal)?;
+    Ok((root::token::create(&section, &pin, machine)?, PathBuf::from(format!("token {token}"))))
+}
+
+/// The token that the root key is to be made in, if it is.
+fn token(args: &Init) -> Result<Option<Root>> {
+    let Some(module) = &args.module else { return Ok(None) };
+    let real = |path: &Path| fs::canonicalize(path).with_context(|| format!("{} can't be found", path.display()));
+    let section = Root {
+        kind: RootKind::Pkcs11,
+        dir: None,
+        passphrase_file: None,
+        module: Some(real(module)?),
+        token: args.token.clone(),
+        key: args.key.clone(),
+        pin_file: args.pin_file.as_deref().map(real).transpose()?,
+    };
+    match section.misfit() {
+        Some((key, rule)) => bail!("{}: {rule}", if key == "kind" { "--module".into() } else { format!("--{key}") }),
+        None => Ok(Some(section)),
+    }
 }
 
 /// The directory it lies in must be there: making that as well would make a place on this device for one that is not mounted.
@@ -142,6 +185,9 @@ fn config(args: &Init) -> Result<String> {
         let line = format!("passphrase_file = {}", quoted(file)?);
         config = config.replacen("# passphrase_file = \"/run/credentials/privet-root\"", &line, 1);
     }
+    if let Some(section) = token(args)? {
+        config = with_token(&config, &section)?;
+    }
     if let Some(dir) = &args.anchor_dir {
         let section = CONFIG_ANCHOR.replace("# [", "[").replace("# dir = ", "dir = ");
         let section = section.replacen("\"/mnt/privet-anchor/anchor\"", &quoted(dir)?, 1);
@@ -154,11 +200,32 @@ fn config(args: &Init) -> Result<String> {
     Ok(config)
 }
 
+/// The configuration with its root key in a token.
+fn with_token(config: &str, section: &Root) -> Result<String> {
+    let Keeper::Token { module, token, key, pin_file } = section.keeper() else { return Ok(config.to_owned()) };
+    let text = |path: &Path| path.to_str().map(ToOwned::to_owned).context("paths must be UTF-8");
+    let mut said = vec![("module", text(module)?), ("token", token.to_owned()), ("key", key.to_owned())];
+    if let Some(file) = pin_file {
+        said.push(("pin_file", text(file)?));
+    }
+    let lines = said.into_iter().map(|(key, value)| format!("{key} = {}\n", toml::Value::String(value)));
+    Ok(config.replacen("kind = \"file\"\n", &format!("kind = \"pkcs11\"\n{}", lines.collect::<String>()), 1).replacen(
+        "\ndir = \"root\"\n",
+        "\n# dir = \"root\"\n",
+        1,
+    ))
+}
+
 fn next(args: &Init, config: &Path, made: &Made) -> String {
     let (dir, config, root) = (args.dir.display(), config.display(), made.root.display());
     let auditors = match &made.verifier_key {
         Some(key) => format!("With this verifier key anyone can check what the log signs:\n  {key}\n"),
         None => "Once the log has its name, check-config prints the key that verifies what it signs.\n".to_owned(),
+    };
+    let keep = if args.module.is_some() {
+        "Have the token's keeper keep a copy of the root key, apart from every backup of the store:"
+    } else {
+        "Keep a copy of the root key somewhere safe and apart from every backup of the store:"
     };
     let name = if args.origin.is_some() { "" } else { ", the log's name" };
     let anchor = match &args.anchor_dir {
@@ -172,7 +239,7 @@ fn next(args: &Init, config: &Path, made: &Made) -> String {
         "\
 Made {dir}: privet.toml, policies/, the log's key and a root key in {root}.
 
-Keep a copy of the root key somewhere safe and apart from every backup of the store:
+{keep}
 without it nothing that was sealed can be opened, and with it everything can.
 
 {auditors}
@@ -211,7 +278,7 @@ mod tests {
         assert_eq!(make(&args).unwrap().root, dir.join("root"));
         let config = Config::load(&dir.join("privet.toml")).unwrap();
         assert!(!config.dev);
-        assert_eq!((&config.root.dir, &config.log.key), (&dir.join("root"), &dir.join("log-key")));
+        assert_eq!((config.root.dir, config.log.key), (Some(dir.join("root")), dir.join("log-key")));
         let read = || ["root/root-1.key", "log-key"].map(|name| fs::read(dir.join(name)).unwrap());
         let before = read();
         assert!(make(&args).unwrap_err().to_string().contains("not empty"));
@@ -226,7 +293,7 @@ mod tests {
         (args.root_dir, args.anchor_dir) = (Some(root.clone()), Some(anchor.clone()));
         make(&args).unwrap();
         let config = Config::load(&args.dir.join("privet.toml")).unwrap();
-        assert_eq!(config.root.dir, fs::canonicalize(root).unwrap());
+        assert_eq!(config.root.dir, fs::canonicalize(root).ok());
         assert_eq!(config.log.anchor.unwrap().dir, fs::canonicalize(anchor).unwrap());
     }
 
@@ -256,8 +323,8 @@ mod tests {
         let made = make(&args).unwrap();
         let config = Config::load(&args.dir.join("privet.toml")).unwrap();
         assert_eq!(config.log.origin, "log.example/1");
-        let root = FileRoot::open(&config.root.dir, Arc::new(SystemEntropy::open())).unwrap();
-        let seed = LogKey::read(&config.log.key).unwrap().open(&root).unwrap();
+        let root = root::open(&config, &Machine::this()).unwrap();
+        let seed = LogKey::read(&config.log.key).unwrap().open(&*root).unwrap();
         let signer = SignerKey::new("log.example/1", &seed).unwrap();
         assert_eq!(made.verifier_key.as_deref(), Some(signer.verifier().to_string().as_str()));
         let text = next(&args, &args.dir.join("privet.toml"), &made);

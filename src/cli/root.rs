@@ -1,5 +1,5 @@
-//! The root key of a configuration, and the passphrase that its files may be sealed with: out of a credential file, or asked for at
-//! a terminal. A wrong passphrase is not asked for again: who mistyped starts anew.
+//! The root key of a configuration, and the passphrase of its files or the PIN of its token: out of a credential file, or asked for
+//! at a terminal. A wrong one is not asked for again: who mistyped starts anew.
 
 use std::{
     io::{self, IsTerminal, Read},
@@ -11,14 +11,16 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use zeroize::Zeroizing;
 
-use super::{answer::put, failure::Exit, terminal::Terminal};
+use super::{answer::put, failure::Exit, serve::Machine, terminal::Terminal};
 use crate::{
-    config::Config,
-    entropy::{Entropy, SystemEntropy},
-    keyring::root::{Error, FileRoot},
+    config::{Config, Keeper},
+    entropy::SystemEntropy,
+    keyring::root::{Error, FileRoot, RootProvider},
     private,
     secret::Passphrase,
 };
+
+pub(super) mod token;
 
 /// Change what the root key's files are sealed with; the keys stay the same
 #[derive(Args, Debug)]
@@ -54,32 +56,74 @@ pub fn run(command: &Command, terminal: &Terminal) -> Result<Exit> {
         (None, false) => Some(ask_twice()?),
     };
     let sealed = fresh.is_some();
-    FileRoot::seal_with(&config.root.dir, &SystemEntropy::open(), &mut |path| ask(&config, path), fresh)?;
+    let Keeper::Files { dir, passphrase_file } = config.root.keeper() else {
+        bail!("the root key is in a token: change its PIN with the token's own tool");
+    };
+    FileRoot::seal_with(dir, &SystemEntropy::open(), &mut |path| ask(passphrase_file, path), fresh)?;
     if !terminal.quiet {
         let how = if sealed { "sealed with the new passphrase" } else { "plain" };
-        put(format!("the root key in {} is {how}\n", config.root.dir.display()).as_bytes())?;
+        put(format!("the root key in {} is {how}\n", dir.display()).as_bytes())?;
     }
     Ok(Exit::Ok)
 }
 
-/// Opens the root key of a configuration, asking for its passphrase at a terminal if there is no file with it.
+/// Opens the root key of a configuration, asking for its passphrase or PIN at a terminal if there is no file with it.
 ///
 /// # Errors
 /// [`Error`].
-pub(super) fn open(config: &Config, entropy: Arc<dyn Entropy>) -> Result<FileRoot, Error> {
-    FileRoot::open_with(&config.root.dir, entropy, &mut |path| ask(config, path))
+pub(super) fn open(config: &Config, machine: &Machine) -> Result<Arc<dyn RootProvider>, Error> {
+    match config.root.keeper() {
+        Keeper::Files { dir, passphrase_file } => {
+            let root = FileRoot::open_with(dir, machine.entropy.clone(), &mut |path| ask(passphrase_file, path))?;
+            Ok(Arc::new(root))
+        }
+        Keeper::Token { token: label, pin_file, .. } => {
+            token::open(&config.root, &pin(label, pin_file, Asking::AtTerminal)?, machine)
+        }
+    }
 }
 
 /// The same without asking anybody.
 ///
 /// # Errors
-/// [`Error`]; [`Error::Sealed`] if somebody would have to be asked.
-pub(super) fn open_unasked(config: &Config, entropy: Arc<dyn Entropy>) -> Result<FileRoot, Error> {
-    let sealed = |path: &Path| Error::Sealed { path: path.into() };
-    FileRoot::open_with(&config.root.dir, entropy, &mut |path| match &config.root.passphrase_file {
+/// [`Error`]; [`Error::Sealed`] or [`Error::NoPin`] if somebody would have to be asked.
+pub(super) fn open_unasked(config: &Config, machine: &Machine) -> Result<Arc<dyn RootProvider>, Error> {
+    match config.root.keeper() {
+        Keeper::Files { dir, passphrase_file } => {
+            let root = FileRoot::open_with(dir, machine.entropy.clone(), &mut |path| match passphrase_file {
+                Some(file) => read_for(file),
+                None => Err(Error::Sealed { path: path.into() }),
+            })?;
+            Ok(Arc::new(root))
+        }
+        Keeper::Token { token: label, pin_file, .. } => {
+            token::open(&config.root, &pin(label, pin_file, Asking::Nobody)?, machine)
+        }
+    }
+}
+
+/// Whether a PIN may be asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asking {
+    /// If there is a terminal.
+    AtTerminal,
+    /// Never.
+    Nobody,
+}
+
+/// The PIN of a token.
+///
+/// # Errors
+/// What is wrong with the file, or [`Error::NoPin`].
+pub(super) fn pin(token: &str, file: Option<&Path>, asking: Asking) -> Result<Passphrase, Error> {
+    let none = || Error::NoPin { token: token.to_owned() };
+    match file {
         Some(file) => read_for(file),
-        None => Err(sealed(path)),
-    })
+        None if asking == Asking::AtTerminal && io::stdin().is_terminal() => {
+            prompt(&format!("PIN of token {token}: ")).map_err(|_| none())
+        }
+        None => Err(none()),
+    }
 }
 
 /// Reads a passphrase: 1 to 1,024 bytes, and perhaps a line break, in a file that is this user's alone.
@@ -106,8 +150,8 @@ fn read_for(file: &Path) -> Result<Passphrase, Error> {
     Passphrase::new(std::mem::take(&mut *bytes)).ok_or_else(|| refused("it must hold a passphrase of 1 to 1,024 bytes"))
 }
 
-fn ask(config: &Config, path: &Path) -> Result<Passphrase, Error> {
-    if let Some(file) = &config.root.passphrase_file {
+fn ask(file: Option<&Path>, path: &Path) -> Result<Passphrase, Error> {
+    if let Some(file) = file {
         return read_for(file);
     }
     let sealed = || Error::Sealed { path: path.into() };

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -102,11 +102,20 @@ pub struct Store {
 pub struct Root {
     /// Who keeps the root key.
     pub kind: RootKind,
-    /// The directory of the root key's files. Never inside the store's directory, outside `privet dev`.
-    pub dir: PathBuf,
-    /// File with the passphrase that the root key's files are sealed with; one line break at its end is no part of it. Default:
-    /// none; a sealed root key is asked for at a terminal.
+    /// Of `"file"`: the directory of the root key's files. Never inside the store's directory, outside `privet dev`.
+    pub dir: Option<PathBuf>,
+    /// Of `"file"`: file with the passphrase that the root key's files are sealed with; one line break at its end is no part of it.
+    /// Default: none; a sealed root key is asked for at a terminal.
     pub passphrase_file: Option<PathBuf>,
+    /// Of `"pkcs11"`: the shared library of the token's maker.
+    pub module: Option<PathBuf>,
+    /// Of `"pkcs11"`: the token's label.
+    pub token: Option<String>,
+    /// Of `"pkcs11"`: how the labels of its keys begin; `-` and the generation follow. Default `privet-root`.
+    pub key: Option<String>,
+    /// Of `"pkcs11"`: file with the token's user PIN; one line break at its end is no part of it. Default: none; it is asked for at a
+    /// terminal.
+    pub pin_file: Option<PathBuf>,
 }
 
 /// A root-key provider.
@@ -115,6 +124,89 @@ pub struct Root {
 pub enum RootKind {
     /// `"file"`: 32 bytes in a file, perhaps sealed with a passphrase.
     File,
+    /// `"pkcs11"`: a key that never leaves a token.
+    Pkcs11,
+}
+
+/// Where a root key is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeper<'a> {
+    /// In files.
+    Files {
+        /// Their directory.
+        dir: &'a Path,
+        /// A file with the passphrase that they are sealed with.
+        passphrase_file: Option<&'a Path>,
+    },
+    /// In a token.
+    Token {
+        /// The shared library of its maker.
+        module: &'a Path,
+        /// Its label.
+        token: &'a str,
+        /// How the labels of the keys begin.
+        key: &'a str,
+        /// A file with its PIN.
+        pin_file: Option<&'a Path>,
+    },
+}
+
+impl Root {
+    /// How the labels of a token's root keys begin, if nothing else is said.
+    pub const KEY: &str = "privet-root";
+
+    /// Where it is.
+    pub fn keeper(&self) -> Keeper<'_> {
+        match self.kind {
+            RootKind::File => Keeper::Files {
+                dir: self.dir.as_deref().unwrap_or(Path::new("")),
+                passphrase_file: self.passphrase_file.as_deref(),
+            },
+            RootKind::Pkcs11 => Keeper::Token {
+                module: self.module.as_deref().unwrap_or(Path::new("")),
+                token: self.token.as_deref().unwrap_or_default(),
+                key: self.key.as_deref().unwrap_or(Self::KEY),
+                pin_file: self.pin_file.as_deref(),
+            },
+        }
+    }
+
+    /// The key that does not fit the kind, and what is asked of it.
+    pub fn misfit(&self) -> Option<(&'static str, &'static str)> {
+        let files = [("dir", self.dir.is_some()), ("passphrase_file", self.passphrase_file.is_some())];
+        let token = [
+            ("module", self.module.is_some()),
+            ("token", self.token.is_some()),
+            ("key", self.key.is_some()),
+            ("pin_file", self.pin_file.is_some()),
+        ];
+        let stray = |keys: &[(&'static str, bool)]| keys.iter().find(|(_, is_there)| *is_there).map(|(key, _)| *key);
+        match self.kind {
+            RootKind::File => match (stray(&token), &self.dir) {
+                (Some(key), _) => Some((key, "is for kind = \"pkcs11\" only")),
+                (None, None) => Some(("dir", "must be the directory of the root key's files")),
+                (None, Some(_)) => None,
+            },
+            RootKind::Pkcs11 if !cfg!(feature = "pkcs11") => {
+                Some(("kind", "this program was built without tokens: build it with `--features pkcs11`"))
+            }
+            RootKind::Pkcs11 => match (stray(&files), &self.module, &self.token) {
+                (Some(key), ..) => Some((key, "is for kind = \"file\" only")),
+                (None, None, _) => Some(("module", "must be the shared library of the token's maker")),
+                (None, Some(_), token) if !token.as_deref().is_some_and(|label| is_label(label, 32)) => {
+                    Some(("token", "must be the token's label, 1 to 32 bytes"))
+                }
+                (None, Some(_), _) if self.key.as_deref().is_some_and(|label| !is_label(label, 64)) => {
+                    Some(("key", "must be 1 to 64 bytes of printable ASCII"))
+                }
+                (None, Some(_), _) => None,
+            },
+        }
+    }
+}
+
+fn is_label(text: &str, bytes_max: usize) -> bool {
+    (1..=bytes_max).contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
 /// `[policy]`.

@@ -63,7 +63,7 @@ fn relative_paths_are_taken_from_the_file_and_absolute_ones_kept() {
     assert_eq!(config.tls.key, Path::new("/etc/privet/server.key"));
     assert_eq!(config.tls.client_ca[0].file, Path::new("/etc/acme/ca.pem"));
     assert_eq!(config.store.dir, Path::new("/etc/acme/data"));
-    assert_eq!(config.root.dir, Path::new("/etc/acme/root"));
+    assert_eq!(config.root.dir.as_deref(), Some(Path::new("/etc/acme/root")));
     assert_eq!(config.policy.dir, Path::new("/etc/acme/policies"));
     assert_eq!(config.log.key, Path::new("/etc/acme/log-key"));
     let with = |lines: &str| parse(&format!("{MINIMAL}{lines}")).unwrap().log;
@@ -224,4 +224,23 @@ fn text_that_is_no_toml_is_refused_at_its_place() {
 fn a_missing_file_is_said_to_be_unreadable() {
     let error = Config::load(Path::new("/nonexistent/privet.toml")).unwrap_err();
     assert!(matches!(&error, Error::Unreadable { .. }), "{error}");
+}
+
+#[test]
+fn a_root_key_is_said_to_be_in_one_place() {
+    let file = "kind = \"file\"\ndir = \"root\"\n";
+    assert!(refusal(file, "kind = \"file\"\n").contains("root.dir: must be"));
+    assert!(refusal(file, &format!("{file}token = \"t\"\n")).contains("root.token: is for"));
+    let token = "kind = \"pkcs11\"\nmodule = \"m.so\"\ntoken = \"t\"\npin_file = \"pin\"\n";
+    if cfg!(feature = "pkcs11") {
+        let config = parse(&MINIMAL.replacen(file, token, 1)).unwrap();
+        let Keeper::Token { module, token, key, pin_file } = config.root.keeper() else { panic!("{config:?}") };
+        assert_eq!((module, pin_file), (Path::new("/etc/acme/m.so"), Some(Path::new("/etc/acme/pin"))));
+        assert_eq!((token, key), ("t", "privet-root"));
+        assert!(refusal("kind = \"file\"", "kind = \"pkcs11\"").contains("root.dir: is for"));
+        let unnamed = "kind = \"pkcs11\"\nmodule = \"m.so\"\ntoken = \"\"\n";
+        assert!(refusal(file, unnamed).contains("root.token: must"));
+    } else {
+        assert!(refusal(file, token).contains("--features pkcs11"));
+    }
 }

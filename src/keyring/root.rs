@@ -5,10 +5,14 @@
 
 mod file;
 mod sealed;
+#[cfg(feature = "pkcs11")]
+mod token;
 
 use std::{fmt, path::PathBuf};
 
 pub use file::{Ask, FileRoot};
+#[cfg(feature = "pkcs11")]
+pub use token::{Place, TokenRoot};
 
 use crate::{entropy, secret::Key};
 
@@ -66,6 +70,31 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// The module of a token can't be used.
+    #[error("the PKCS #11 module {path} can't be used: {why}")]
+    Module {
+        /// The shared library.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A token can't be used.
+    #[error("token {token:?}: {why}")]
+    Token {
+        /// Its label.
+        token: String,
+        /// What is wrong, and what to do where that is clear.
+        why: String,
+    },
+    /// Nobody gives a token's PIN.
+    #[error("token {token:?} wants its PIN: name a file with it as root.pin_file, or start at a terminal")]
+    NoPin {
+        /// Its label.
+        token: String,
+    },
+    /// This program was built without tokens.
+    #[error("this program was built without tokens: build it with `--features pkcs11`")]
+    NoTokens,
     /// The file system failed.
     #[error("can't {doing} {path}")]
     Io {

@@ -29,4 +29,6 @@ mod store;
 #[path = "../support/support.rs"]
 mod support;
 mod tlog;
+#[cfg(feature = "pkcs11")]
+mod token;
 mod tree;

@@ -12,34 +12,42 @@ use super::found::Found;
 use crate::{
     audit::anchor::{self, Anchor, placed, same_device},
     cli::verifier,
-    config::{Config, RootKind},
-    entropy::SystemEntropy,
-    keyring::root::{self, FileRoot, RootProvider},
+    config::{Config, Keeper},
+    keyring::root::{self, RootProvider},
 };
 
 /// The root key.
-pub(super) fn root(config: &Config) -> Found {
-    let dir = &config.root.dir;
-    let root = match open_root(config) {
+pub(super) fn root(config: &Config, opened: &Result<Arc<dyn RootProvider>, root::Error>) -> Found {
+    let root = match opened {
         Ok(root) => root,
         Err(error) => {
-            let advice = if dir.exists() { "" } else { "; `privet init` makes one" };
-            return Found::problem(format!("{:#}{advice}", anyhow::Error::from(error)));
+            let advice = match config.root.keeper() {
+                Keeper::Files { dir, .. } if !dir.exists() => "; `privet init` makes one",
+                Keeper::Files { .. } | Keeper::Token { .. } => "",
+            };
+            return Found::problem(format!("{}{advice}", whole(error)));
         }
     };
-    let mut found = Found::well(format!("generation {}, file in {}", root.newest(), dir.display()));
-    if !config.dev && same_device(dir, &config.store.dir).unwrap_or(false) {
-        found.warnings.push("it lies on the store's device: who takes that, or a copy of it, has both".to_owned());
+    let generation = root.newest();
+    match config.root.keeper() {
+        Keeper::Token { token, key, .. } => Found::well(format!("generation {generation}, {key} in token {token}")),
+        Keeper::Files { dir, .. } => {
+            let mut found = Found::well(format!("generation {generation}, file in {}", dir.display()));
+            if !config.dev && same_device(dir, &config.store.dir).unwrap_or(false) {
+                let warning = "it lies on the store's device: who takes that, or a copy of it, has both";
+                found.warnings.push(warning.to_owned());
+            }
+            found
+        }
     }
-    found
 }
 
 /// The log's first key. Later ones are announced in the log, which is not opened here.
-pub(super) fn log_key(config: &Config) -> Found {
+pub(super) fn log_key(config: &Config, root: Option<&dyn RootProvider>) -> Found {
     let path = &config.log.key;
     // That it can't be opened is said of the root key.
-    let Ok(root) = open_root(config) else { return Found::well(format!("{}, not opened", path.display())) };
-    match verifier::first_of(config, &root) {
+    let Some(root) = root else { return Found::well(format!("{}, not opened", path.display())) };
+    match verifier::first_of(config, root) {
         Ok(key) => {
             let key = key.to_string();
             Found { verifier_key: Some(key.clone()), ..Found::well(format!("the log's first verifier key: {key}")) }
@@ -82,12 +90,6 @@ pub(super) fn anchor(config: &Config) -> Found {
     found
 }
 
-fn open_root(config: &Config) -> Result<FileRoot, root::Error> {
-    match config.root.kind {
-        RootKind::File => crate::cli::root::open_unasked(config, Arc::new(SystemEntropy::open())),
-    }
-}
-
 /// The store. Opening it would lock it against a running server and write to it, so it is only looked at.
 pub(super) fn store(config: &Config) -> Found {
     let dir = &config.store.dir;
@@ -106,6 +108,14 @@ pub(super) fn store(config: &Config) -> Found {
         }
         Err(missing) if missing.kind() == io::ErrorKind::NotFound => made_later(dir),
         Err(error) => Found::problem(format!("{shown} can't be looked at: {error}")),
+    }
+}
+
+/// An error with what it comes from.
+fn whole(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", whole(source)),
+        None => error.to_string(),
     }
 }
 

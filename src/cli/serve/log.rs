@@ -12,7 +12,7 @@ use crate::{
         index::Index,
         log::{self, Ending, Log},
     },
-    config::{Config, RootKind},
+    config::Config,
     keyring::root::RootProvider,
     operations::{self, log_key::Signing},
     store::{Store, sled::SledStore},
@@ -35,9 +35,7 @@ pub(in crate::cli) async fn open(machine: &Machine, config: &Config, new_anchor:
     if machine.clock.wall_secs() < CLOCK_SECS_MIN {
         bail!("the machine's clock is years behind: set it right, since what expires goes by it");
     }
-    let root: Arc<dyn RootProvider> = match config.root.kind {
-        RootKind::File => Arc::new(crate::cli::root::open(config, machine.entropy.clone())?),
-    };
+    let root = crate::cli::root::open(config, machine)?;
     let store_dir = config.store.dir.clone();
     let origin = config.log.origin.clone();
     // An empty store may be a wiped one. Only what this start makes is known to have had no anchor; so the anchor is made first.
