@@ -2,7 +2,8 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const PUBLIC: [&str; 8] = ["common", "encryption", "authorization", "audit", "grant", "policy", "subject", "key"];
+const PUBLIC: [&str; 9] =
+    ["common", "encryption", "authorization", "audit", "grant", "policy", "subject", "key", "tenant"];
 const STORED: [&str; 4] = ["entry", "key", "log", "policy"];
 /// Messages that carry a subject id or a value.
 const SECRET: [&str; 17] = [

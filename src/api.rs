@@ -15,6 +15,7 @@ mod policy;
 pub mod status;
 mod subject;
 mod tail;
+mod tenant;
 
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ use crate::{
         FILE_DESCRIPTOR_SET, audit_service_server::AuditServiceServer,
         authorization_service_server::AuthorizationServiceServer, encryption_service_server::EncryptionServiceServer,
         key_service_server::KeyServiceServer, policy_service_server::PolicyServiceServer,
-        subject_service_server::SubjectServiceServer,
+        subject_service_server::SubjectServiceServer, tenant_service_server::TenantServiceServer,
     },
 };
 
@@ -71,6 +72,9 @@ impl Api {
         let keys = KeyServiceServer::new(self.clone())
             .max_decoding_message_size(message_bytes_max)
             .max_encoding_message_size(answer_bytes_max);
+        let tenants = TenantServiceServer::new(self.clone())
+            .max_decoding_message_size(message_bytes_max)
+            .max_encoding_message_size(answer_bytes_max);
         let audit = AuditServiceServer::new(self)
             .max_decoding_message_size(message_bytes_max)
             .max_encoding_message_size(answer_bytes_max);
@@ -81,6 +85,7 @@ impl Api {
             .add_service(policy)
             .add_service(subjects)
             .add_service(keys)
+            .add_service(tenants)
             .add_service(audit)
             .add_service(health);
         if reflection {

@@ -17,7 +17,8 @@ pub mod dev;
 pub mod failure;
 pub mod init;
 pub mod serve;
-pub mod terminal;
+pub mod tenant;
+mod terminal;
 
 mod answer;
 mod audit;
@@ -107,6 +108,8 @@ enum Client {
     #[command(subcommand)]
     Subject(subject::Subject),
     #[command(subcommand)]
+    Tenant(tenant::Tenant),
+    #[command(subcommand)]
     Report(report::Report),
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -172,6 +175,7 @@ impl Client {
             Self::BreakGlass(command) => command.run(terminal).await,
             Self::Keys(command) => command.run(terminal).await,
             Self::Subject(command) => command.run(terminal).await,
+            Self::Tenant(command) => command.run(terminal).await,
             Self::Report(command) => command.run(terminal).await,
             Self::Audit(command) => command.run(terminal).await,
         }

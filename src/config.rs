@@ -8,13 +8,14 @@ use std::{
     fmt, fs, io,
     ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::Deserialize;
 
 use crate::{
     id::{Region, Tenant},
-    identity::{Bindings, TrustDomain},
+    identity::{Bindings, Bound, Tenants, TrustDomain},
 };
 
 mod limits;
@@ -24,7 +25,8 @@ mod value;
 
 pub use limits::{Keys, Limits};
 pub use sections::{
-    Anchor, ClientCa, Keeper, Log, Policy, Root, RootKind, Server, Store, TenantEntry, Tls, TrustDomainEntry,
+    Anchor, ClientCa, Keeper, Log, Policy, Root, RootKind, Server, Store, TenantEntry, TenantsNamed, Tls,
+    TrustDomainEntry,
 };
 pub use value::parse_origin;
 
@@ -48,7 +50,8 @@ pub struct Config {
     pub tls: Tls,
     /// `[[trust_domain]]`: which tenants the callers of a trust domain may name. At least one.
     pub trust_domain: Vec<TrustDomainEntry>,
-    /// `[[tenant]]`: the tenants of this deployment. At least one.
+    /// `[[tenant]]`: tenants that are made at the start. At least one, unless a trust domain may name all.
+    #[serde(default)]
     pub tenant: Vec<TenantEntry>,
     /// `[store]`: where state lies.
     pub store: Store,
@@ -110,9 +113,13 @@ impl Config {
         Ok(config)
     }
 
-    /// The tenants that the callers of each trust domain may name.
-    pub fn bindings(&self) -> Bindings {
-        self.trust_domain.iter().map(|domain| (domain.name.clone(), domain.tenants.iter().cloned().collect())).collect()
+    /// The tenants that the callers of each trust domain may name, of those that there are.
+    pub fn bindings(&self, there_are: &Arc<Tenants>) -> Bindings {
+        let bound = |domain: &TrustDomainEntry| {
+            let TenantsNamed { all, named } = &domain.tenants;
+            (domain.name.clone(), Bound::new(named.clone(), all.then(|| Arc::clone(there_are))))
+        };
+        self.trust_domain.iter().map(bound).collect()
     }
 
     /// A root key in the store's directory would be in every copy of the store, and so would an anchor. Gives the section of
@@ -173,16 +180,21 @@ impl Config {
                 return Err(Problem::new("tenant", "id", "must not be there twice").nth(nth));
             }
         }
-        if self.tenant.is_empty() {
-            return Err(Problem::new("", "tenant", "must list at least one tenant"));
+        if self.tenant.is_empty() && !self.trust_domain.iter().any(|domain| domain.tenants.all) {
+            return Err(Problem::new(
+                "",
+                "tenant",
+                "must list at least one tenant, unless a trust domain may name all (*)",
+            ));
         }
         let mut domains = BTreeMap::<&TrustDomain, bool>::new();
         for (nth, domain) in self.trust_domain.iter().enumerate() {
             if domains.insert(&domain.name, false).is_some() {
                 return Err(Problem::new("trust_domain", "name", "must not be there twice").nth(nth));
             }
-            if !domain.tenants.iter().all(|tenant| tenants.contains(tenant)) {
-                return Err(Problem::new("trust_domain", "tenants", "must be tenants listed under [[tenant]]").nth(nth));
+            if !domain.tenants.named.iter().all(|tenant| tenants.contains(tenant)) {
+                let rule = "must be tenants listed under [[tenant]], or * for all";
+                return Err(Problem::new("trust_domain", "tenants", rule).nth(nth));
             }
         }
         if self.tls.client_ca.is_empty() {

@@ -13,6 +13,7 @@ use std::{
     sync::Arc,
 };
 
+use arc_swap::ArcSwap;
 use ring::digest;
 
 use crate::id::{Invalid, Principal, Tenant};
@@ -42,13 +43,13 @@ impl Connection {
 }
 
 /// An authenticated principal, how it was authenticated, and the tenants it may name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Caller {
     /// Who.
     pub principal: Principal,
     /// By what: `mtls:` and the first 16 hexadecimal digits of the certificate's SHA-256.
     pub authentication: String,
-    tenants: Arc<BTreeSet<Tenant>>,
+    bound: Arc<Bound>,
     /// The last second, since 1970, in which the credential is valid.
     valid_until: u64,
 }
@@ -61,8 +62,8 @@ impl Caller {
     pub fn from_certificate(leaf: &[u8], bindings: &Bindings) -> Result<Self, Unidentified> {
         let (principal, valid_until) = spiffe::read(leaf)?;
         let authentication = authentication(leaf);
-        let tenants = bindings.tenants_of(&principal);
-        Ok(Self { principal, authentication, tenants, valid_until })
+        let bound = bindings.of(&principal);
+        Ok(Self { principal, authentication, bound, valid_until })
     }
 
     /// Whether the credential has ended: a connection may outlive the certificate that opened it.
@@ -72,7 +73,7 @@ impl Caller {
 
     /// Whether the caller's trust domain is bound to `tenant`. Naming a tenant is no right yet: the policy decides.
     pub fn may_name(&self, tenant: &Tenant) -> bool {
-        self.tenants.contains(tenant)
+        self.bound.allows(tenant)
     }
 }
 
@@ -145,18 +146,55 @@ impl std::borrow::Borrow<str> for TrustDomain {
     }
 }
 
+/// The tenants that there ever were in this deployment: none leaves, so that no name is used twice.
+#[derive(Debug, Default)]
+pub struct Tenants(ArcSwap<BTreeSet<Tenant>>);
+
+impl Tenants {
+    /// Takes in tenants that there are.
+    pub fn add(&self, more: impl IntoIterator<Item = Tenant>) {
+        let more: Vec<Tenant> = more.into_iter().collect();
+        self.0.rcu(|known| known.iter().chain(&more).cloned().collect::<BTreeSet<_>>());
+    }
+
+    /// All of them, by name.
+    pub fn all(&self) -> Arc<BTreeSet<Tenant>> {
+        self.0.load_full()
+    }
+}
+
+/// The tenants that a trust domain's callers may name.
+#[derive(Clone, Debug, Default)]
+pub struct Bound {
+    named: BTreeSet<Tenant>,
+    /// Each of the deployment's, beside those.
+    all: Option<Arc<Tenants>>,
+}
+
+impl Bound {
+    /// These tenants, and with `all` each that there is; `_system` only if it is named.
+    pub fn new(named: BTreeSet<Tenant>, all: Option<Arc<Tenants>>) -> Self {
+        Self { named, all }
+    }
+
+    fn allows(&self, tenant: &Tenant) -> bool {
+        // What there is not can't be named, so that nobody learns what there is by naming.
+        self.named.contains(tenant) || self.all.as_ref().is_some_and(|all| all.0.load().contains(tenant))
+    }
+}
+
 /// Which tenants the callers of each trust domain may name.
 #[derive(Clone, Debug, Default)]
-pub struct Bindings(BTreeMap<TrustDomain, Arc<BTreeSet<Tenant>>>);
+pub struct Bindings(BTreeMap<TrustDomain, Arc<Bound>>);
 
 impl Bindings {
-    fn tenants_of(&self, principal: &Principal) -> Arc<BTreeSet<Tenant>> {
+    fn of(&self, principal: &Principal) -> Arc<Bound> {
         principal.trust_domain().and_then(|domain| self.0.get(domain)).cloned().unwrap_or_default()
     }
 }
 
-impl FromIterator<(TrustDomain, BTreeSet<Tenant>)> for Bindings {
-    fn from_iter<I: IntoIterator<Item = (TrustDomain, BTreeSet<Tenant>)>>(bound: I) -> Self {
-        Self(bound.into_iter().map(|(domain, tenants)| (domain, Arc::new(tenants))).collect())
+impl FromIterator<(TrustDomain, Bound)> for Bindings {
+    fn from_iter<I: IntoIterator<Item = (TrustDomain, Bound)>>(bound: I) -> Self {
+        Self(bound.into_iter().map(|(domain, bound)| (domain, Arc::new(bound))).collect())
     }
 }

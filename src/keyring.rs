@@ -22,6 +22,7 @@
 mod aead;
 mod cache;
 mod drawn;
+mod life;
 mod load;
 pub mod log_key;
 mod opening;
@@ -42,6 +43,7 @@ use std::{
     time::Duration,
 };
 
+pub use life::{Life, Standing};
 pub use opening::{Opening, WantOpen};
 pub use record::{Erased, ErasureId, VERSIONS_MAX};
 pub use sealing::{Pending, Sealing, WantSeal};
@@ -116,6 +118,9 @@ pub enum Error {
     /// No randomness for a new key.
     #[error(transparent)]
     Entropy(#[from] entropy::Unavailable),
+    /// The tenant's keys are gone for good.
+    #[error("the tenant was destroyed")]
+    Destroyed,
     /// What is stored can't be what this program wrote, or was moved.
     #[error("stored keys are damaged: {what} can't be opened; restore the data directory from a backup")]
     Damaged {
@@ -160,14 +165,24 @@ impl Keyring {
     ///
     /// # Errors
     /// [`Error::Entropy`], [`Error::Root`].
-    pub fn create_tenant(&self, tenant: &Tenant, region: Option<&Region>, at: ReadPoint) -> Result<NewTenant, Error> {
-        tenant::create(&*self.root, &*self.entropy, tenant, region, self.clock.wall_secs(), at)
+    pub async fn create_tenant(
+        &self,
+        tenant: &Tenant,
+        region: Option<&Region>,
+        at: ReadPoint,
+    ) -> Result<NewTenant, Error> {
+        let (root, entropy, now) = (Arc::clone(&self.root), Arc::clone(&self.entropy), self.clock.wall_secs());
+        let (tenant, region) = (tenant.clone(), region.cloned());
+        // Thousands of wraps: a root that is not in this process takes seconds for them.
+        let created =
+            tokio::task::spawn_blocking(move || tenant::create(&*root, &*entropy, &tenant, region.as_ref(), now, at));
+        created.await.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))
     }
 
     /// A tenant's keys; `None` if there is no such tenant.
     ///
     /// # Errors
-    /// [`Error::Store`], [`Error::Root`], [`Error::Damaged`].
+    /// [`Error::Destroyed`], [`Error::Store`], [`Error::Root`], [`Error::Damaged`].
     pub async fn tenant(
         &self,
         store: &dyn Store,
@@ -204,7 +219,7 @@ impl Keyring {
             effects: vec![Effect { slot: slot.clone(), value: Some(value) }],
             rests: Rests { relied: Vec::new(), rewritten: vec![(slot.clone(), at)] },
             disrupts: vec![slot],
-            pending: Pending { tenant: tenant.clone(), records: Vec::new() },
+            pending: Pending::none(tenant),
         };
         Ok(Some((changes, until)))
     }

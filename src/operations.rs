@@ -18,8 +18,8 @@ use crate::{
     audit::{Log, Refused, Released, index::Index, tally},
     entropy::Entropy,
     id::{Region, Tenant},
-    identity::{Caller, Connection, Unidentified},
-    keyring::Keyring,
+    identity::{Caller, Connection, Tenants, Unidentified},
+    keyring::{self, Keyring, Standing, TenantKeys},
     policy::Snapshot,
     proto::stored,
     store::{ReadPoint, Store},
@@ -58,6 +58,7 @@ pub mod start;
 pub mod subjects;
 mod tags;
 pub mod tail_entries;
+pub mod tenants;
 mod turns;
 mod validate;
 pub mod who_can;
@@ -98,6 +99,10 @@ pub struct Service {
     pub limits: Limits,
     /// The deployment's region label, if it has one.
     pub region: Option<Region>,
+    /// The tenants that there ever were.
+    pub tenants: Arc<Tenants>,
+    /// How long a tenant that is to be destroyed can still be kept.
+    pub tenant_wait: Duration,
     /// Room for live tails.
     pub tails: Arc<tail_entries::Tails>,
     /// Keys the MACs of page tokens.
@@ -190,6 +195,7 @@ async fn story<O: Operation>(
             Err(Halt::Refused(refused, refusal)) => {
                 return Err(service.refuse_answer(O::NAME, caller, refused, refusal).await);
             }
+            Err(Halt::Tenant(refusal)) => return Err(service.refuse_tenant(O::NAME, caller, tenant, refusal).await),
         }
     }
     Err(Failure::Aborted)
@@ -220,12 +226,26 @@ impl Service {
         self.region.as_ref().map_or("", Region::as_str)
     }
 
-    /// The tenant's keys.
-    async fn tenant_keys(&self, tenant: &Tenant, at: ReadPoint) -> Result<Arc<crate::keyring::TenantKeys>, Halt> {
+    /// The tenant's keys, to seal or to open with: it is not ending.
+    async fn tenant_keys(&self, tenant: &Tenant, at: ReadPoint) -> Result<Arc<TenantKeys>, Halt> {
+        let keys = self.keys_of(tenant, at).await?;
+        match keys.standing() {
+            Standing::Active | Standing::Wanted => Ok(keys),
+            Standing::Ending(due) => Err(Halt::Tenant(tenants::refusal::Refusal::Ending { due })),
+            Standing::Destroyed => Err(Halt::Tenant(tenants::refusal::Refusal::Destroyed)),
+        }
+    }
+
+    /// The tenant's keys, to look at what there is, or to erase: it belongs here.
+    async fn keys_of(&self, tenant: &Tenant, at: ReadPoint) -> Result<Arc<TenantKeys>, Halt> {
         match self.keyring.tenant(&*self.store, tenant, at).await {
+            Ok(Some(keys)) if keys.region() != self.region.as_ref() => {
+                Err(Halt::Tenant(tenants::refusal::Refusal::OtherRegion))
+            }
             Ok(Some(keys)) => Ok(keys),
-            // The request named a tenant of the configuration, and those have keys before the server listens.
+            // The request named a tenant that there is: nobody may name any other.
             Ok(None) => Err(Halt::Failed(Failure::Internal)),
+            Err(keyring::Error::Destroyed) => Err(Halt::Tenant(tenants::refusal::Refusal::Destroyed)),
             Err(error) => Err(Halt::unreadable(&error)),
         }
     }

@@ -17,7 +17,7 @@ use tonic::service::Routes;
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{info, warn};
 
-use crate::{api::admission::Budget, config::Config};
+use crate::{api::admission::Budget, config::Config, identity::Bindings};
 
 mod body;
 mod connection;
@@ -38,8 +38,10 @@ use tls::Tls;
 /// What a server is made of.
 #[derive(Debug)]
 pub struct Parts {
-    /// Limits, deadlines and bindings.
+    /// Limits and deadlines.
     pub config: Arc<Config>,
+    /// Who may name which tenants.
+    pub bindings: Bindings,
     /// Certificates.
     pub tls: Arc<Tls>,
     /// The gRPC services, the one of `health` among them.
@@ -84,7 +86,7 @@ pub async fn serve(
     let listener = Listener::new(
         listener,
         Arc::new(Shared {
-            bindings: parts.config.bindings(),
+            bindings: parts.bindings,
             limits: parts.config.limits.clone(),
             routes: parts.routes.prepare(),
             metrics,

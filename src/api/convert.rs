@@ -31,6 +31,7 @@ pub(super) mod glass;
 pub(super) mod keys;
 pub(super) mod policy;
 pub(super) mod subject;
+pub(super) mod tenants;
 
 use prost_types::Timestamp;
 

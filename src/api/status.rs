@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::admission::Refused;
-use crate::operations::{Failure, Refusal, policies, subjects};
+use crate::operations::{Failure, Refusal, policies, subjects, tenants};
 
 /// The domain of every `ErrorInfo`.
 pub const DOMAIN: &str = "privet.v1";
@@ -108,6 +108,7 @@ fn of_refusal(refusal: Refusal) -> Status {
         }
         Refusal::Policy(refusal) => of_policy(&refusal),
         Refusal::Subject(refusal) => of_subject(&refusal),
+        Refusal::Tenant(refusal) => of_tenant(&refusal),
     }
 }
 
@@ -137,6 +138,27 @@ fn of_policy(refusal: &policies::refusal::Refusal) -> Status {
         | Refusal::GlassBroken
         | Refusal::GlassReviewed => Code::FailedPrecondition,
         Refusal::SelfApproval | Refusal::Beneficiary | Refusal::NoPerson | Refusal::OwnGlass => Code::PermissionDenied,
+    };
+    status(code, &refusal.to_string(), details)
+}
+
+fn of_tenant(refusal: &tenants::refusal::Refusal) -> Status {
+    use tenants::refusal::Refusal;
+    let mut details = details(refusal.reason(), None);
+    let code = match refusal {
+        Refusal::Exists => Code::AlreadyExists,
+        Refusal::Unknown => Code::NotFound,
+        Refusal::NoPerson | Refusal::SamePerson => Code::PermissionDenied,
+        Refusal::NoReason => {
+            details.add_bad_request_violation("reason", "must say why");
+            Code::InvalidArgument
+        }
+        Refusal::Full(_)
+        | Refusal::OtherRegion
+        | Refusal::Ending { .. }
+        | Refusal::Destroyed
+        | Refusal::NotEnding
+        | Refusal::Held { .. } => Code::FailedPrecondition,
     };
     status(code, &refusal.to_string(), details)
 }

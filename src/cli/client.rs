@@ -27,6 +27,7 @@ use crate::proto::v1::{
     audit_service_client::AuditServiceClient, authorization_service_client::AuthorizationServiceClient,
     encryption_service_client::EncryptionServiceClient, key_service_client::KeyServiceClient,
     policy_service_client::PolicyServiceClient, subject_service_client::SubjectServiceClient,
+    tenant_service_client::TenantServiceClient,
 };
 
 /// The code of a request of which nothing is allowed.
@@ -186,6 +187,11 @@ impl Clients {
     /// Erases subjects, holds them, and says what is held of them.
     pub fn subjects(&self) -> SubjectServiceClient<Channel> {
         SubjectServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// Makes, lists and ends tenants.
+    pub fn tenants(&self) -> TenantServiceClient<Channel> {
+        TenantServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     /// Reads the access log.

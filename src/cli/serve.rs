@@ -139,6 +139,7 @@ pub async fn start_on(machine: Machine, config: Config, options: Options) -> Res
         let region = tenant.region.as_ref().or(config.region.as_ref());
         operations::start::tenant(&log, &*store, &keyring, &tenant.id, region).await?;
     }
+    let tenants = Arc::new(operations::start::tenants(&*store, &keyring).await?);
     let service = Arc::new(Service {
         log,
         store,
@@ -152,6 +153,8 @@ pub async fn start_on(machine: Machine, config: Config, options: Options) -> Res
         turns: Default::default(),
         tally: Default::default(),
         tails: Default::default(),
+        tenants,
+        tenant_wait: config.keys.tenant_destroy_wait_days,
         limits: operations::Limits {
             fields_max: config.limits.fields_max,
             field_bytes_max: config.limits.field_bytes_max,
@@ -189,9 +192,10 @@ async fn listen(
         retention: config.log.retention_days,
     };
     let upkeep = Upkeep::start(&service, rules);
+    let bindings = config.bindings(&service.tenants);
     drop(service);
     let reloading = tokio::spawn(shutdown::reload_on_hangup(tls.clone())?);
-    let parts = Parts { config, tls, routes, health, metrics, endpoint, budget };
+    let parts = Parts { bindings, config, tls, routes, health, metrics, endpoint, budget };
     let serving = tokio::spawn(async move {
         let stopped = async {
             // A dropped handle stops the server too.

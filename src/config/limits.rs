@@ -90,6 +90,9 @@ pub struct Keys {
     /// Days after which a subject key seals no more and a new version is made, 1 to 3,650. Default 365.
     #[serde(rename = "subject_key_max_age_days", deserialize_with = "value::days::<_, 1, 3_650>")]
     pub subject_key_age_max: Duration,
+    /// Days between the confirmation that a tenant be destroyed and its destruction, 7 to 365. Default 30.
+    #[serde(deserialize_with = "value::days::<_, 7, 365>")]
+    pub tenant_destroy_wait_days: Duration,
 }
 
 impl Default for Keys {
@@ -98,6 +101,7 @@ impl Default for Keys {
             cache_subjects: 10_000,
             cache_ttl_secs: Duration::from_secs(300),
             subject_key_age_max: Duration::from_secs(365 * 86_400),
+            tenant_destroy_wait_days: Duration::from_secs(30 * 86_400),
         }
     }
 }

@@ -71,9 +71,19 @@ pub struct TrustDomainEntry {
     /// Its name, as in `spiffe://<name>/…`.
     #[serde(deserialize_with = "value::trust_domain")]
     pub name: TrustDomain,
-    /// The tenants that its callers may name, listed under `[[tenant]]`; `_system` for operators of the deployment.
-    #[serde(deserialize_with = "value::tenants_or_system")]
-    pub tenants: BTreeSet<Tenant>,
+    /// The tenants that its callers may name, listed under `[[tenant]]`; `_system` for operators of the deployment; `*` for every
+    /// tenant that there is, those made later by CreateTenant among them, but not for `_system`.
+    #[serde(deserialize_with = "value::tenants_named")]
+    pub tenants: TenantsNamed,
+}
+
+/// Tenants that may be named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TenantsNamed {
+    /// Every one that there is.
+    pub all: bool,
+    /// These.
+    pub named: BTreeSet<Tenant>,
 }
 
 /// `[[tenant]]`.

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fmt::Display, time::Duration};
 
 use serde::{Deserialize, Deserializer, de::Error};
 
+use super::TenantsNamed;
 use crate::{
     id::{Invalid, Region, Tenant},
     identity::TrustDomain,
@@ -36,8 +37,12 @@ pub(super) fn tenant<'de, D: Deserializer<'de>>(value: D) -> Result<Tenant, D::E
     checked(value, Tenant::parse)
 }
 
-pub(super) fn tenants_or_system<'de, D: Deserializer<'de>>(value: D) -> Result<BTreeSet<Tenant>, D::Error> {
-    all_checked(value, Tenant::parse_or_system)
+/// Tenants, `_system`, and `*` for all but that.
+pub(super) fn tenants_named<'de, D: Deserializer<'de>>(value: D) -> Result<TenantsNamed, D::Error> {
+    let mut names = BTreeSet::<String>::deserialize(value)?;
+    let all = names.remove("*");
+    let parse = |name: &String| Tenant::parse_or_system(name).map_err(D::Error::custom);
+    Ok(TenantsNamed { all, named: names.iter().map(parse).collect::<Result<_, _>>()? })
 }
 
 pub(super) fn trust_domain<'de, D: Deserializer<'de>>(value: D) -> Result<TrustDomain, D::Error> {

@@ -12,6 +12,7 @@ use ring::hmac;
 use super::{
     Error, Rests, aead,
     drawn::Drawn,
+    life::{self, Standing},
     root::{Generation, RootProvider, ToWrap},
     slots::{self, BUCKETS, Tag},
 };
@@ -28,6 +29,7 @@ use crate::{
 pub struct TenantKeys {
     tenant: Tenant,
     region: Option<Region>,
+    standing: Standing,
     rotated_unix_secs: u64,
     loaded_at: ReadPoint,
     /// ring can't wipe an HMAC key on drop.
@@ -45,6 +47,16 @@ impl TenantKeys {
     /// Where this tenant's data may lie, if it said.
     pub fn region(&self) -> Option<&Region> {
         self.region.as_ref()
+    }
+
+    /// Whether the tenant is ending.
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// What an answer by these keys stands on: that they are the tenant's, and that it is not ending.
+    pub fn rests(&self) -> Rests {
+        Rests { relied: vec![(slots::tenant(&self.tenant), self.loaded_at)], rewritten: Vec::new() }
     }
 
     /// How `subject` is found in the store.
@@ -87,15 +99,17 @@ impl TenantKeys {
         loaded_at: ReadPoint,
     ) -> Result<Self, Error> {
         let record = stored::TenantRecord::decode(stored).map_err(|_| DAMAGED)?;
+        let standing = life::standing(&record);
+        if standing == Standing::Destroyed {
+            return Err(Error::Destroyed);
+        }
         let generation = Generation(record.root_generation);
         let open = |own: Own, wrapped: &[u8]| root.unwrap(generation, &own.place(tenant, generation), wrapped);
         let lookup = open(Own::Lookup, &record.wrapped_lookup_key)?;
         Ok(Self {
             tenant: tenant.clone(),
-            region: match record.region.as_str() {
-                "" => None,
-                region => Some(Region::parse(region).map_err(|_| DAMAGED)?),
-            },
+            region: life::region(&record)?,
+            standing,
             rotated_unix_secs: record.rotated_unix_secs,
             loaded_at,
             lookup: hmac::Key::new(hmac::HMAC_SHA256, lookup.expose()),
@@ -182,6 +196,7 @@ pub(super) fn create(
         region: region.map(ToString::to_string).unwrap_or_default(),
         created_unix_secs,
         rotated_unix_secs: 0,
+        destruction: None,
     };
     let buckets = (0..BUCKETS).zip(wrapped).map(|(number, wrapped_key)| Effect {
         slot: slots::bucket(tenant, number),
@@ -196,9 +211,10 @@ pub(super) fn create(
 }
 
 /// A tenant's record with the marker that subject keys made until `now_unix_secs` seal no more, and the marker as it is: it never
-/// goes back. `None` if the record is none.
+/// goes back. `None` if the record is none, or of a tenant that was destroyed.
 pub(super) fn rotated(stored: &[u8], now_unix_secs: u64) -> Option<(Vec<u8>, u64)> {
-    let mut record = stored::TenantRecord::decode(stored).ok()?;
+    let record = stored::TenantRecord::decode(stored).ok();
+    let mut record = record.filter(|record| life::standing(record) != Standing::Destroyed)?;
     record.rotated_unix_secs = record.rotated_unix_secs.max(now_unix_secs);
     Some((record.encode_to_vec(), record.rotated_unix_secs))
 }
@@ -234,11 +250,11 @@ mod tests {
         store::Space,
     };
 
-    #[test]
-    fn a_tenants_keys_fit_its_own_slots_only() {
+    #[tokio::test]
+    async fn a_tenants_keys_fit_its_own_slots_only() {
         let world = World::new();
         let (acme, other) = (Tenant::parse("acme").unwrap(), Tenant::parse("other").unwrap());
-        let new = world.keyring.create_tenant(&acme, None, ReadPoint(3)).unwrap();
+        let new = world.keyring.create_tenant(&acme, None, ReadPoint(3)).await.unwrap();
         assert_eq!(new.effects.len(), 1 + usize::from(BUCKETS));
         assert_eq!(new.rests, Rests { relied: vec![], rewritten: vec![(slots::tenant(&acme), ReadPoint(3))] });
         let root = &*world.root;
@@ -260,10 +276,10 @@ mod tests {
         mismatch(TenantKeys::open(root, &acme, &record.encode_to_vec(), ReadPoint(4)).map(drop));
     }
 
-    #[test]
-    fn all_wraps_are_different_and_of_one_length() {
+    #[tokio::test]
+    async fn all_wraps_are_different_and_of_one_length() {
         let world = World::new();
-        let new = world.keyring.create_tenant(&Tenant::parse("acme").unwrap(), None, ReadPoint(0)).unwrap();
+        let new = world.keyring.create_tenant(&Tenant::parse("acme").unwrap(), None, ReadPoint(0)).await.unwrap();
         let wraps: std::collections::HashSet<Vec<u8>> = new
             .effects
             .iter()
@@ -301,7 +317,7 @@ mod tests {
     async fn a_region_is_kept() {
         let world = World::new();
         let (acme, region) = (Tenant::parse("acme").unwrap(), Region::parse("us-east").unwrap());
-        let new = world.keyring.create_tenant(&acme, Some(&region), world.at()).unwrap();
+        let new = world.keyring.create_tenant(&acme, Some(&region), world.at()).await.unwrap();
         world.commit(&new.rests, &new.effects).unwrap();
         let keys = world.keyring.tenant(&world.store, &acme, world.at()).await.unwrap().unwrap();
         assert_eq!((keys.tenant(), keys.region()), (&acme, Some(&region)));

@@ -13,7 +13,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::{
-    Keyring, Limits, Rests, SubjectKey, TenantKeys, WantSeal,
+    Changes, Keyring, Limits, Rests, SubjectKey, TenantKeys, WantSeal,
     root::{FileRoot, RootProvider},
 };
 use crate::{
@@ -83,8 +83,21 @@ impl Store for MemoryStore {
         })
     }
 
-    fn scan<'a>(&'a self, _: Space, _: Range<Vec<u8>>, _: Direction, _: usize) -> Reading<'a, Vec<(Vec<u8>, Vec<u8>)>> {
-        Box::pin(async { Ok(Vec::new()) })
+    fn scan<'a>(
+        &'a self,
+        space: Space,
+        keys: Range<Vec<u8>>,
+        _: Direction,
+        max: usize,
+    ) -> Reading<'a, Vec<(Vec<u8>, Vec<u8>)>> {
+        let values = self.values.lock().unwrap();
+        let of = |(slot, value): (&Slot, &Vec<u8>)| {
+            (slot.space == space && keys.contains(&slot.key)).then(|| (slot.key.clone(), value.clone()))
+        };
+        let mut found: Vec<_> = values.iter().filter_map(of).collect();
+        found.sort();
+        found.truncate(max);
+        Box::pin(async { Ok(found) })
     }
 
     fn commit(&self, _: &Head, _: &Batch) -> Result<Commit, Error> {
@@ -173,13 +186,27 @@ impl World {
         Ok(ReadPoint(log.entries))
     }
 
+    /// Commits changes that disrupt, and forgets what is not so any more.
+    pub fn change(&self, changes: &Changes) {
+        self.commit(&changes.rests, &changes.effects).unwrap();
+        let mut log = self.log.lock().unwrap();
+        let index = log.entries - 1;
+        let mut gone = Vec::new();
+        for slot in &changes.disrupts {
+            log.removed.insert(slot.clone(), index);
+            gone.push((slot.clone(), ReadPoint(u64::MAX)));
+        }
+        drop(log);
+        self.keyring.forget(&gone);
+    }
+
     /// A tenant's keys; makes the tenant if there is none.
     pub async fn tenant(&self, name: &str) -> Arc<TenantKeys> {
         let name = Tenant::parse(name).unwrap();
         if let Some(keys) = self.keyring.tenant(&self.store, &name, self.at()).await.unwrap() {
             return keys;
         }
-        let new = self.keyring.create_tenant(&name, None, self.at()).unwrap();
+        let new = self.keyring.create_tenant(&name, None, self.at()).await.unwrap();
         self.commit(&new.rests, &new.effects).unwrap();
         self.keyring.tenant(&self.store, &name, self.at()).await.unwrap().unwrap()
     }

@@ -105,8 +105,8 @@ async fn forgetting_reaches_subjects_buckets_and_tenants_and_spares_what_is_newe
 async fn a_tenant_made_twice_at_once_is_made_once() {
     let world = World::new();
     let acme = Tenant::parse("acme").unwrap();
-    let one = world.keyring.create_tenant(&acme, None, world.at()).unwrap();
-    let two = world.keyring.create_tenant(&acme, None, world.at()).unwrap();
+    let one = world.keyring.create_tenant(&acme, None, world.at()).await.unwrap();
+    let two = world.keyring.create_tenant(&acme, None, world.at()).await.unwrap();
     world.commit(&one.rests, &one.effects).unwrap();
     assert!(world.commit(&two.rests, &two.effects).is_err());
 }

@@ -1,10 +1,10 @@
-//! One attempt at something about a tenant's subjects or their keys: the caller may do it, the subjects are read anew, in turn with
+//! One attempt at something about a tenant's subjects or their keys, or about tenants: the caller may do it, the subjects are read anew, in turn with
 //! whoever else writes them, and what changes is committed with its record.
 
 use std::sync::Arc;
 
 use super::{
-    Halt, Service, decide::Decisions, describe, refusal::Denied, subjects::refusal::Refusal, turns::Turn,
+    Halt, Service, decide::Decisions, describe, refusal::Denied, subjects::refusal::Refusal, tenants, turns::Turn,
     validate::Checked,
 };
 use crate::{
@@ -60,7 +60,7 @@ impl<'a> Attempt<'a> {
     /// Reads subjects, each named once, while nobody else writes them.
     pub(super) async fn read(&self, named: &[Subject]) -> Result<(Arc<TenantKeys>, Subjects, Turn<'a>), Halt> {
         let service = self.service;
-        let keys = service.tenant_keys(&self.header.tenant, service.log.read_point()).await?;
+        let keys = service.keys_of(&self.header.tenant, service.log.read_point()).await?;
         let tags: Vec<_> = named.iter().map(|subject| keys.tag(subject)).collect();
         let turn = service.turns.take(&Subjects::slots(&keys, &tags)).await;
         let at = service.log.read_point();
@@ -90,13 +90,27 @@ impl<'a> Attempt<'a> {
 
     /// Refuses what the caller may ask and can't have, on record.
     pub(super) fn refuse(&self, refusal: Refusal) -> Halt {
+        self.refuse_as(refusal.outcome(), refusal.into())
+    }
+
+    /// The same, of what is refused about tenants.
+    pub(super) fn refuse_tenant(&self, refusal: tenants::refusal::Refusal) -> Halt {
+        self.refuse_as(Outcome::Allowed, refusal.into())
+    }
+
+    fn refuse_as(&self, outcome: Outcome, refusal: super::Refusal) -> Halt {
         let mut targets = Targets::default();
-        targets.add(self.object.as_str(), self.action.as_str(), refusal.outcome(), None);
+        targets.add(self.object.as_str(), self.action.as_str(), outcome, None);
         let Self { service, caller, header, decisions, .. } = self;
         match describe::refused(service, self.operation, (caller, header), decisions, (targets, refusal.reason())) {
-            Ok(record) => Halt::Refused(Denied { tenant: header.tenant.clone(), record }, refusal.into()),
+            Ok(record) => Halt::Refused(Denied { tenant: header.tenant.clone(), record }, refusal),
             Err(halt) => halt,
         }
+    }
+
+    /// The person behind the caller; empty if nobody knows who.
+    pub(super) fn person(&self) -> String {
+        self.decisions.person().stored_id()
     }
 
     pub(super) fn record(&self, targets: Targets, effect: String) -> Result<Record, Halt> {
@@ -134,7 +148,8 @@ impl<'a> Attempt<'a> {
         let Changes { mut effects, rests, disrupts, pending } = changes;
         effects.extend(more);
         // What destroys keys goes through on a full disk, and so does what stops that. A rotation makes keys: it waits for room.
-        let from_reserve = matches!(self.action, Action::Erase | Action::Retire | Action::Hold | Action::Close);
+        let from_reserve =
+            matches!(self.action, Action::Erase | Action::Retire | Action::Hold | Action::Close | Action::Destroy);
         let effects = Effects { writes: effects, disrupts, from_reserve, ..Effects::default() };
         service.settle(record, (decisions.basis(), rests), (effects, pending), answer).await
     }

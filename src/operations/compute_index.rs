@@ -93,9 +93,9 @@ impl Operation for ComputeIndex {
             answer.push(result);
         }
 
-        // Record, and with it release. Tenants' own keys are never removed while the tenant is there.
+        // Record, and with it release.
         let record = describe::decided(service, Self::NAME, caller, header, &decisions, targets)?;
-        let basis = Basis { policy: Some(decisions.basis()), ..Basis::default() };
+        let basis = Basis { policy: Some(decisions.basis()), rests: Arc::new(keys.rests()) };
         Ok(service.log.commit(record, basis, Effects::default(), Unreleased::new(answer)).await?)
     }
 }

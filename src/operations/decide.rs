@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     catalogue::{Budget, least},
     id::{Action, Class, ControlObject, Object, Principal, Purpose, Tenant},
-    policy::{Decision, Question, ROLES_MAX, Snapshot, Verdict},
+    policy::{Decision, Person, Question, ROLES_MAX, Snapshot, Verdict},
     proto::stored,
 };
 
@@ -54,6 +54,11 @@ impl<'a> Decisions<'a> {
             Question { principal: self.principal, tenant: self.tenant, object: &object, action, purpose: self.purpose };
         let decision = self.policy.decide(&question, self.now_secs);
         &self.made.push_mut((object, action, decision)).2
+    }
+
+    /// The person behind the caller.
+    pub(super) fn person(&self) -> Person {
+        self.policy.person_of(self.principal)
     }
 
     /// What the writer has to find unchanged.

@@ -1,6 +1,6 @@
 //! Which entries a listing or a tail shows.
 
-use super::{Halt, Service, Violation, validate};
+use super::{Halt, Service, Violation, tenants::refusal::Refusal, validate};
 use crate::{
     audit::record::ALIAS_BYTES,
     id::{Class, ControlObject, Principal, Reference, Subject, Tenant},
@@ -103,7 +103,11 @@ impl Checked {
         if *tenant == Tenant::system() {
             return Ok((Whose::Nobody, Rests::default()));
         }
-        let keys = service.tenant_keys(tenant, at).await?;
+        let keys = match service.keys_of(tenant, at).await {
+            // Nothing leads to its customers any more.
+            Err(Halt::Tenant(Refusal::Destroyed)) => return Ok((Whose::Nobody, Rests::default())),
+            keys => keys?,
+        };
         let found = service.keyring.alias(&*service.store, &keys, keys.tag(subject), at).await;
         let (alias, rests) = found.map_err(|error| Halt::unreadable(&error))?;
         Ok((alias.map_or(Whose::Nobody, Whose::Alias), rests))

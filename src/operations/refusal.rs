@@ -1,6 +1,6 @@
 //! How requests and fields fail.
 
-use super::{Service, Violation, describe, policies, subjects};
+use super::{Service, Violation, describe, policies, subjects, tenants};
 use crate::{
     audit::{self, Record, Refused, Released, tally},
     id::Tenant,
@@ -33,6 +33,8 @@ pub enum Refusal {
     Policy(policies::refusal::Refusal),
     /// Nothing like that is done to the subject.
     Subject(subjects::refusal::Refusal),
+    /// Nothing like that is done in, or to, the tenant.
+    Tenant(tenants::refusal::Refusal),
 }
 
 impl audit::Refusal for Refusal {}
@@ -49,9 +51,15 @@ impl From<subjects::refusal::Refusal> for Refusal {
     }
 }
 
+impl From<tenants::refusal::Refusal> for Refusal {
+    fn from(refusal: tenants::refusal::Refusal) -> Self {
+        Self::Tenant(refusal)
+    }
+}
+
 impl Refusal {
     /// The machine-readable reason.
-    fn reason(&self) -> &'static str {
+    pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::Unidentified(_) => "UNIDENTIFIED",
             Self::Invalid(_) => "INVALID_ARGUMENT",
@@ -59,6 +67,7 @@ impl Refusal {
             Self::NoEntry => "NO_ENTRY",
             Self::Policy(refusal) => refusal.reason(),
             Self::Subject(refusal) => refusal.reason(),
+            Self::Tenant(refusal) => refusal.reason(),
         }
     }
 }
@@ -91,6 +100,8 @@ pub enum Halt {
     Denied(Denied),
     /// It is allowed and can't be had: to be recorded and refused.
     Refused(Denied, Refusal),
+    /// It is allowed, and nothing is done in the tenant: to be recorded and refused.
+    Tenant(tenants::refusal::Refusal),
     /// No further attempt helps.
     Failed(Failure),
 }
@@ -255,6 +266,24 @@ impl Service {
         let principal = Some(caller.principal.clone());
         let kind = tally::Kind { operation, principal, tenant, reason: refusal.reason() };
         self.refuse(kind, DENIED_EACH_MAX, || Some(record), refusal).await
+    }
+
+    /// What is not done in a tenant that is elsewhere, or ending.
+    pub(super) async fn refuse_tenant(
+        &self,
+        operation: Operation,
+        caller: &Caller,
+        tenant: Tenant,
+        refusal: tenants::refusal::Refusal,
+    ) -> Failure {
+        let reason = refusal.reason();
+        let principal = Some(caller.principal.clone());
+        let kind = tally::Kind { operation, principal, tenant: tenant.clone(), reason };
+        let record = || {
+            let Caller { principal, authentication, .. } = caller;
+            describe::refusal(self, operation, Some(principal), authentication, &tenant, reason)
+        };
+        self.refuse(kind, DENIED_EACH_MAX, record, refusal.into()).await
     }
 
     async fn refuse(

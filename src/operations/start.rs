@@ -10,7 +10,8 @@ use crate::{
     audit::{Basis, Effects, Log, Record, Refused, Released, Unreleased},
     catalogue::Problem,
     id::{Principal, Region, Tenant},
-    keyring::{self, Keyring, log_key},
+    identity::Tenants,
+    keyring::{self, Keyring, Standing, log_key},
     policy::{Snapshot, Sources, keeps_control},
     proto::stored::{self, Operation, Verdict},
     store::{self, Store},
@@ -175,13 +176,20 @@ pub async fn tenant(
 ) -> Result<(), Error> {
     let configured = region.map_or("", Region::as_str);
     let at = log.read_point();
-    if let Some(keys) = keyring.tenant(store, tenant, at).await? {
-        let stored = keys.region().map_or("", Region::as_str);
-        return if stored == configured {
-            Ok(())
-        } else {
-            Err(Error::Region { tenant: tenant.clone(), stored: stored.to_owned(), configured: configured.to_owned() })
-        };
+    if let Some(life) = keyring.life(store, tenant).await? {
+        let stored = life.region();
+        if life.standing() == Standing::Destroyed {
+            // A name is used once.
+            tracing::warn!(tenant = tenant.as_str(), "this tenant was destroyed: take it out of the configuration");
+            return Ok(());
+        }
+        if stored != configured {
+            let (stored, configured) = (stored.to_owned(), configured.to_owned());
+            return Err(Error::Region { tenant: tenant.clone(), stored, configured });
+        }
+        // Once, so that a root key that is not this store's stops the start.
+        keyring.tenant(store, tenant, at).await?;
+        return Ok(());
     }
     let entry = stored::Entry {
         effect: "tenant created with its lookup, index and bucket keys".to_owned(),
@@ -189,10 +197,20 @@ pub async fn tenant(
         policy_version: log.policy_version(),
         ..entry(Operation::CreateTenant)
     };
-    let created = keyring.create_tenant(tenant, region, at)?;
+    let created = keyring.create_tenant(tenant, region, at).await?;
     let basis = Basis { rests: Arc::new(created.rests), ..Basis::default() };
     commit(log, tenant, entry, basis, Effects { writes: created.effects, ..Effects::default() }).await?;
     Ok(())
+}
+
+/// The tenants that there ever were.
+///
+/// # Errors
+/// A store that fails, or a tenant's record that can't be read.
+pub async fn tenants(store: &dyn Store, keyring: &Keyring) -> Result<Tenants, Error> {
+    let tenants = Tenants::default();
+    tenants.add(keyring.lives(store, None, usize::MAX).await?.iter().map(|life| life.tenant().clone()));
+    Ok(tenants)
 }
 
 /// Records that the log goes on under an anchor that had seen nothing of it.

@@ -184,6 +184,7 @@ impl Window {
         let whose =
             self.filter.whose(service, &self.tenant, service.log.read_point()).await.map_err(|halt| match halt {
                 Halt::Failed(failure) => Over::Failed(failure),
+                Halt::Tenant(_) => Over::Failed(Failure::Unreadable),
                 Halt::Stale | Halt::Denied(_) | Halt::Refused(..) => Over::Again,
             })?;
         let bytes_max = BYTES_MAX.min(service.limits.message_bytes_max / 2);

@@ -28,6 +28,7 @@ mod service;
 mod store;
 #[path = "../support/support.rs"]
 mod support;
+mod tenants;
 mod tlog;
 #[cfg(feature = "pkcs11")]
 mod token;

@@ -9,4 +9,5 @@ mod provable;
 mod refusals;
 mod retention;
 mod subjects;
+mod tenants;
 mod why;

@@ -19,6 +19,7 @@ use privet::{
         self, audit_service_client::AuditServiceClient, authorization_service_client::AuthorizationServiceClient,
         encryption_service_client::EncryptionServiceClient, key_service_client::KeyServiceClient,
         policy_service_client::PolicyServiceClient, subject_service_client::SubjectServiceClient,
+        tenant_service_client::TenantServiceClient,
     },
     server::{Ended, tls::DevCertificates},
 };
@@ -78,6 +79,8 @@ pub struct Setup {
     pub catalogue: String,
     /// More principals of the person `operator`, each with its quotes and a comma before.
     pub operator: &'static str,
+    /// More tenants that callers may name, each with its quotes and a comma before.
+    pub bound: &'static str,
     /// More lines of `privet.toml`.
     pub config: String,
     /// Where the metrics are served, if anywhere.
@@ -198,6 +201,10 @@ impl Client {
 
     pub fn subjects(&self) -> SubjectServiceClient<Channel> {
         SubjectServiceClient::new(self.channel.clone())
+    }
+
+    pub fn tenants(&self) -> TenantServiceClient<Channel> {
+        TenantServiceClient::new(self.channel.clone())
     }
 
     pub fn audit(&self) -> AuditServiceClient<Channel> {
@@ -376,7 +383,7 @@ file = "ca.pem"
 trust_domains = ["acme.example"]
 [[trust_domain]]
 name = "acme.example"
-tenants = ["acme", "other", "_system"]
+tenants = ["acme", "other", "_system"{}]
 [[tenant]]
 id = "acme"
 [[tenant]]
@@ -396,6 +403,7 @@ danger_anchor_on_same_device = true
 {}
 "#,
         setup.metrics.map(|address| format!("metrics_listen = \"{address}\"")).unwrap_or_default(),
+        setup.bound,
         setup.config
     );
     fs::write(dir.join("privet.toml"), config).unwrap();

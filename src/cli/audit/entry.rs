@@ -246,7 +246,7 @@ fn target(target: &AuditTarget, operation: &str) -> String {
 }
 
 /// What the table calls operations whose names are too long for it.
-const SHORT: [(Operation, &str); 37] = [
+const SHORT: [(Operation, &str); 40] = [
     (Operation::ComputeIndex, "index"),
     (Operation::ListEntries, "list"),
     (Operation::GetCheckpoint, "checkpoint"),
@@ -284,6 +284,9 @@ const SHORT: [(Operation, &str); 37] = [
     (Operation::GetKeyStatus, "key-status"),
     (Operation::CountDue, "due"),
     (Operation::ReportAccess, "report"),
+    (Operation::ListTenants, "tenants"),
+    (Operation::DestroyTenant, "destroy"),
+    (Operation::CancelDestroyTenant, "cancel"),
 ];
 const TARGETS_MAX: usize = 1;
 /// 100 columns in all, each with two blanks behind it; the last takes what a wider terminal has to give.
@@ -304,7 +307,7 @@ mod tests {
     const PLAIN: Terminal = Terminal { json: false, quiet: false, stdout: false, stderr: false, colours: false };
 
     /// The number of the last operation.
-    const LAST: i32 = 50;
+    const LAST: i32 = 53;
 
     #[test]
     fn every_operation_is_among_those_tested() {

@@ -6,7 +6,7 @@ use super::found::Found;
 use crate::{
     catalogue::Problem,
     cli::policy::problems::placed,
-    config::Config,
+    config::{Config, TenantsNamed},
     id::{Principal, Tenant},
     policy::{Grantee, Snapshot, Sources, Tenants, keeps_control},
 };
@@ -69,5 +69,6 @@ fn misfits(config: &Config, snapshot: &Snapshot) -> Vec<String> {
 fn may_name(config: &Config, principal: &Principal, tenant: &Tenant) -> bool {
     // Who does not come with a certificate is bound by other means.
     let Some(domain) = principal.trust_domain() else { return true };
-    config.trust_domain.iter().any(|bound| bound.name.as_str() == domain && bound.tenants.contains(tenant))
+    let names = |bound: &TenantsNamed| bound.named.contains(tenant) || bound.all && !tenant.is_system();
+    config.trust_domain.iter().any(|bound| bound.name.as_str() == domain && names(&bound.tenants))
 }

@@ -130,12 +130,12 @@ fn message(status: &Status) -> String {
 
 fn hint(code: Code, tenant: Option<&str>) -> Option<String> {
     match code {
-        Code::PermissionDenied => {
-            let who = tenant.map_or_else(|| "the tenant".to_owned(), |tenant| format!("tenant {tenant}"));
-            Some(format!(
-                "an admin of {who} can grant it; `privet check OBJECT ACTION --purpose P` says what is allowed"
-            ))
-        }
+        // Without a tenant it is no grant that is missing.
+        Code::PermissionDenied => tenant.map(|tenant| {
+            format!(
+                "an admin of tenant {tenant} can grant it; `privet check OBJECT ACTION --purpose P` says what is allowed"
+            )
+        }),
         Code::Unauthenticated => Some("the certificate of --identity must carry exactly one spiffe:// URI".to_owned()),
         Code::Unavailable | Code::DeadlineExceeded => Some("is the server running and healthy?".to_owned()),
         Code::ResourceExhausted => {

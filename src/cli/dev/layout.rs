@@ -222,7 +222,7 @@ trust_domains = ["{TRUST_DOMAIN}"]
 
 [[trust_domain]]
 name = "{TRUST_DOMAIN}"
-tenants = ["acme", "_system"]
+tenants = ["acme", "_system", "*"]
 
 [[tenant]]
 id = "acme"

@@ -204,6 +204,9 @@ fn asks(entry: &AuditEntry) -> Asks {
         | Operation::CountDue
         | Operation::Sweep
         | Operation::ReportAccess
+        | Operation::ListTenants
+        | Operation::DestroyTenant
+        | Operation::CancelDestroyTenant
         // What this program does not know may have done something.
         | Operation::Unspecified => Asks::Nothing,
     }

@@ -82,6 +82,7 @@ impl Operation for RotateSubjectKeys {
 /// One marker: every answer that stands on the tenant's keys as they were goes stale.
 async fn tenant(service: &Service, attempt: &Attempt<'_>) -> Result<Released<Rotated>, Halt> {
     let at = service.log.read_point();
+    service.tenant_keys(attempt.tenant(), at).await?;
     let rotated = service.keyring.rotate_tenant(&*service.store, attempt.tenant(), at).await;
     let (changes, until) = match rotated.map_err(|error| Halt::unreadable(&error))? {
         Some(rotated) => rotated,

@@ -114,9 +114,10 @@ impl Operation for GetKeyStatus {
 
 async fn tenant(service: &Service, attempt: &Attempt<'_>, asked: &Asked) -> Result<Released<Status>, Halt> {
     let from = asked.cursor.map(|cursor| Tag::of_bytes(cursor.key()));
-    let page = Page::read(service, attempt.tenant(), from, COUNTED).await?;
+    let keys = service.keys_of(attempt.tenant(), service.log.read_point()).await?;
+    let page = Page::read(service, &keys, from, COUNTED).await?;
     let now = service.log.now_secs();
-    let rotated_unix_secs = page.keys.rotated_unix_secs();
+    let rotated_unix_secs = keys.rotated_unix_secs();
     let mut status = Status { subjects: page.count, rotated_unix_secs, ..Status::default() };
     for view in page.views() {
         for (category, versions) in view.categories() {

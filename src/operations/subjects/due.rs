@@ -114,7 +114,8 @@ impl Operation for CountDue {
         let Asked { header, before, .. } = asked;
         let attempt = Attempt::decide(service, caller, header, Self::NAME, Action::Read)?;
         let from = asked.cursor.map(|cursor| Tag::of_bytes(cursor.key()));
-        let read = page::Page::read(service, &header.tenant, from, page::COUNTED).await?;
+        let keys = service.keys_of(&header.tenant, service.log.read_point()).await?;
+        let read = page::Page::read(service, &keys, from, page::COUNTED).await?;
         let mut page = Page { subjects: read.count, ..Page::default() };
         let policy = service.policy.load_full();
         for view in read.views() {

@@ -5,8 +5,10 @@ use crate::{
     audit::Released,
     id::{Action, Reference},
     identity::Caller,
-    keyring::{HOLD_REASON_BYTES_MAX, Holding},
-    operations::{Halt, Header, Operation, Service, Violation, attempt::Attempt, policies::said::Said, validate},
+    keyring::{HOLD_REASON_BYTES_MAX, Holding, Standing},
+    operations::{
+        Halt, Header, Operation, Service, Violation, attempt::Attempt, policies::said::Said, tenants, validate,
+    },
     policy::{Snapshot, says_why},
     proto::stored::{self, Hold},
 };
@@ -69,7 +71,11 @@ impl Operation for PlaceHold {
     async fn attempt(service: &Service, caller: &Caller, asked: &Placing) -> Result<Released<Hold>, Halt> {
         let Placing { about, id, reason } = asked;
         let attempt = Attempt::decide(service, caller, &about.header, Self::NAME, Action::Hold)?;
-        let (_, mut subjects, _turn) = attempt.read(std::slice::from_ref(&about.subject)).await?;
+        let (keys, mut subjects, _turn) = attempt.read(std::slice::from_ref(&about.subject)).await?;
+        // Nobody is to believe that it is held, and find its keys gone with its tenant's.
+        if let Standing::Ending(due) = keys.standing() {
+            return Err(Halt::Tenant(tenants::refusal::Refusal::Ending { due }));
+        }
         let said = Said::new(&*service.entropy, reason).map_err(|error| Halt::unreadable(&error))?;
         let hold = Hold {
             id: id.as_str().to_owned(),

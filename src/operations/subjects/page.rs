@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::{
-    id::Tenant,
     keyring::{Subjects, Tag, TenantKeys, View},
     operations::{Halt, Service},
 };
@@ -13,8 +12,6 @@ pub(in crate::operations) const COUNTED: usize = 1_000;
 
 /// Some subjects.
 pub(in crate::operations) struct Page {
-    /// The tenant's keys.
-    pub(in crate::operations) keys: Arc<TenantKeys>,
     /// The subjects.
     pub(in crate::operations) subjects: Subjects,
     /// How many they are.
@@ -24,22 +21,21 @@ pub(in crate::operations) struct Page {
 }
 
 impl Page {
-    /// Reads at most `max` subjects, from a tag on.
+    /// Reads at most `max` subjects of a tenant, from a tag on, with its keys.
     pub(in crate::operations) async fn read(
         service: &Service,
-        tenant: &Tenant,
+        keys: &Arc<TenantKeys>,
         from: Option<Tag>,
         max: usize,
     ) -> Result<Self, Halt> {
         let at = service.log.read_point();
-        let keys = service.tenant_keys(tenant, at).await?;
         // One more than is wanted: it says where the next page begins.
-        let tags = Subjects::tags(&*service.store, tenant, from, max + 1).await;
+        let tags = Subjects::tags(&*service.store, keys.tenant(), from, max + 1).await;
         let mut tags = tags.map_err(|error| Halt::unreadable(&error))?;
         let next = (tags.len() > max).then(|| tags.pop()).flatten();
         let count = tags.len();
-        let subjects = service.keyring.subjects(&*service.store, &keys, tags, at).await;
-        Ok(Self { keys, subjects: subjects.map_err(|error| Halt::unreadable(&error))?, count, next })
+        let subjects = service.keyring.subjects(&*service.store, keys, tags, at).await;
+        Ok(Self { subjects: subjects.map_err(|error| Halt::unreadable(&error))?, count, next })
     }
 
     /// What is stored for each.

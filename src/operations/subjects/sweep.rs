@@ -1,4 +1,4 @@
-//! The sweeper: erases what was kept for its time, and what is held it leaves.
+//! The sweeper: erases what was kept for its time, and what is held it leaves. Tenants whose waiting period is over end here too.
 //!
 //! A clock that was wrong for a while must not cost anybody's data. So a look only sets a cutoff; it is swept by that cutoff once
 //! a day of the monotonic clock has passed and every look of that day allowed it. Cutoff and time are noted beside the log's
@@ -30,10 +30,9 @@ use crate::{
     },
     id::{Action, ControlObject, Principal, Tenant},
     keyring::{Changes, ErasureId},
-    operations::{Failure, Halt, Service},
+    operations::{Failure, Halt, Service, tenants::TENANTS_MAX},
     policy::date,
     proto::stored::{self, Operation, Outcome},
-    store::{Direction, Space},
 };
 
 /// Subjects that are swept a day, at most.
@@ -46,8 +45,6 @@ const DUE_FOR: Duration = Duration::from_secs(86_400);
 const STEP_SECS_MAX: u64 = 60;
 /// So much of a day may be counted again after a restart.
 const NOTE_SECS: u64 = 600;
-/// Tenants read at once.
-const TENANTS_MAX: usize = 100_000;
 
 /// Sweeps one service's subjects.
 pub struct Sweeper {
@@ -105,8 +102,19 @@ impl Sweeper {
             return Ok(if self.watch().is_some_and(|watch| watch.stopped) { Swept::Stopped } else { Swept::NotYet });
         };
         let mut swept = 0;
-        for tenant in self.tenants().await? {
-            swept += self.sweep(&tenant, cutoff, SWEPT_MAX.saturating_sub(swept)).await?;
+        let at = self.service.log.read_point();
+        let lives = self.service.keyring.lives(&*self.service.store, None, TENANTS_MAX).await;
+        for life in lives.map_err(|error| Halt::unreadable(&error))? {
+            let tenant = life.tenant().clone();
+            match self.service.end_tenant(life, at, cutoff).await {
+                // Cancelled just now, or of another region: it is looked at again tomorrow.
+                Err(Halt::Stale | Halt::Tenant(_)) => continue,
+                ended => ended?,
+            }
+            swept += match self.sweep(&tenant, cutoff, SWEPT_MAX.saturating_sub(swept)).await {
+                Err(Halt::Tenant(_)) => 0,
+                swept => swept?,
+            };
         }
         // What has become due meanwhile is looked at for a day of its own.
         self.noted(|archive| archive.note_due(DueOf::Subjects, None)).await?;
@@ -182,19 +190,12 @@ impl Sweeper {
         is_time.then_some(watch.cutoff)
     }
 
-    async fn tenants(&self) -> Result<Vec<Tenant>, Halt> {
-        let keys = Vec::new()..vec![0xff; 64];
-        let found = self.service.store.scan(Space::Tenant, keys, Direction::Ascending, TENANTS_MAX).await;
-        let found = found.map_err(|error| Halt::unreadable(&error))?;
-        let tenant = |(key, _): (Vec<u8>, Vec<u8>)| Tenant::parse(std::str::from_utf8(&key).ok()?).ok();
-        Ok(found.into_iter().filter_map(tenant).collect())
-    }
-
     /// Sweeps a tenant by a cutoff, and at most so many of its subjects.
     async fn sweep(&self, tenant: &Tenant, cutoff: u64, max: usize) -> Result<usize, Halt> {
         let (mut swept, mut from) = (0, None);
+        let keys = self.service.keys_of(tenant, self.service.log.read_point()).await?;
         while swept < max {
-            let page = Page::read(&self.service, tenant, from, BATCH).await?;
+            let page = Page::read(&self.service, &keys, from, BATCH).await?;
             let next = page.next;
             swept += match self.batch(tenant, page, cutoff, max - swept).await {
                 // Somebody writes the same subjects: they are due tomorrow, too.

@@ -160,6 +160,15 @@ fn rows() -> Vec<Row> {
     let due = v1::CountDueRequest { tenant: tenant.clone(), before: Some(before), ..Default::default() };
     let erasures = v1::ListErasuresRequest { tenant: tenant.clone(), ..Default::default() };
     let certificate = v1::GetErasureCertificateRequest { tenant, erasure_id: vec![1; 16].into(), ..Default::default() };
+    let create = v1::CreateTenantRequest { tenant: "bolt".into(), ..Default::default() };
+    let destroy = v1::DestroyTenantRequest {
+        tenant: "acme".into(),
+        confirmation: "acme".into(),
+        reason: "r".into(),
+        ..Default::default()
+    };
+    let cancel = v1::CancelDestroyTenantRequest { tenant: "acme".into(), ..Default::default() };
+    let tenants = v1::ListTenantsRequest::default();
     let unary = |method, operation, request| Row { method, operation, request, error_inside: |_| None };
     vec![
         unary("privet.v1.EncryptionService/Encrypt", Operation::Encrypt, bytes_of(&to_encrypt)),
@@ -199,6 +208,10 @@ fn rows() -> Vec<Row> {
                 Some(v1::rewrap_stream_response::Result::Response(_)) | None => None,
             },
         },
+        unary("privet.v1.TenantService/CreateTenant", Operation::CreateTenant, bytes_of(&create)),
+        unary("privet.v1.TenantService/ListTenants", Operation::ListTenants, bytes_of(&tenants)),
+        unary("privet.v1.TenantService/DestroyTenant", Operation::DestroyTenant, bytes_of(&destroy)),
+        unary("privet.v1.TenantService/CancelDestroyTenant", Operation::CancelDestroyTenant, bytes_of(&cancel)),
         unary("privet.v1.SubjectService/GetSubject", Operation::GetSubject, bytes_of(&show)),
         unary("privet.v1.SubjectService/EraseSubjects", Operation::EraseSubjects, bytes_of(&erase)),
         unary("privet.v1.SubjectService/ReinstateSubject", Operation::ReinstateSubject, bytes_of(&reinstate)),
@@ -244,11 +257,14 @@ fn every_rpc_has_a_row_and_every_row_an_rpc() {
 async fn every_rpc_denies_a_caller_without_grants_and_records_it() {
     let server = Deployment::start().await;
     let stranger = server.client("stranger").await;
-    let tester = server.client("tester").await;
+    let (tester, auditor) = (server.client("tester").await, server.client("auditor").await);
     for row in rows() {
-        let before = entries_of(&tester, "acme", "spiffe://acme.example/stranger").await;
+        // What is about tenants is the deployment's own matter.
+        let of_system = row.method.starts_with("privet.v1.TenantService/");
+        let (reader, log) = if of_system { (&auditor, "_system") } else { (&tester, "acme") };
+        let before = entries_of(reader, log, "spiffe://acme.example/stranger").await;
         assert_eq!(call(&stranger, &row).await, Code::PermissionDenied, "{}", row.method);
-        let after = entries_of(&tester, "acme", "spiffe://acme.example/stranger").await;
+        let after = entries_of(reader, log, "spiffe://acme.example/stranger").await;
         let [entry] = &after[before.len()..] else { panic!("{}: {} entries", row.method, after.len() - before.len()) };
         assert_eq!((entry.operation(), entry.verdict()), (row.operation, Verdict::Deny), "{}", row.method);
         assert!(entry.grant_ids.is_empty() && !entry.targets.is_empty(), "{}: what was asked is named", row.method);

@@ -103,6 +103,7 @@ impl Harness {
         let service = AuthorizationServiceServer::new(Asked(doing.clone()))
             .max_decoding_message_size(config.limits.message_bytes_max);
         let parts = Parts {
+            bindings: config.bindings(&Default::default()),
             config: Arc::new(config),
             tls: tls.clone(),
             routes: Routes::new(service).add_service(health_service),

@@ -63,9 +63,12 @@ pub(super) fn class(operation: Operation) -> Class {
         | Operation::GetKeyStatus
         | Operation::CountDue
         | Operation::ReportAccess
+        | Operation::ListTenants
         | Operation::GetErasureCertificate => Class::Api(Activity::Read),
         Operation::Unspecified | Operation::Refuse => Class::Api(Activity::Unknown),
         Operation::CreateTenant => Class::Entity(Activity::Create, Kind::Tenant),
+        Operation::DestroyTenant => Class::Entity(Activity::Delete, Kind::Tenant),
+        Operation::CancelDestroyTenant => Class::Entity(Activity::Update, Kind::Tenant),
         Operation::AdoptPolicy
         | Operation::ProposeChange
         | Operation::ApproveProposal
@@ -164,10 +167,13 @@ pub(super) fn service(operation: Operation) -> &'static str {
         | Operation::CountDue
         | Operation::ReportAccess
         | Operation::GetErasureCertificate => "privet.v1.SubjectService",
+        Operation::CreateTenant
+        | Operation::ListTenants
+        | Operation::DestroyTenant
+        | Operation::CancelDestroyTenant => "privet.v1.TenantService",
         Operation::Unspecified
         | Operation::Refuse
         | Operation::Sweep
-        | Operation::CreateTenant
         | Operation::AdoptPolicy
         | Operation::RecoverPolicy
         | Operation::Start

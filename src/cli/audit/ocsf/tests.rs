@@ -315,10 +315,12 @@ fn the_tables_find_what_is_missing_or_strange() {
 
 #[test]
 fn what_changes_the_deployment_is_entity_management_and_all_else_api_activity() {
-    for n in 0..=50 {
+    for n in 0..=53 {
         let operation = Operation::try_from(n).unwrap();
         let changes = [
             Operation::CreateTenant,
+            Operation::DestroyTenant,
+            Operation::CancelDestroyTenant,
             Operation::AdoptPolicy,
             Operation::Start,
             Operation::RotateLogKey,
