@@ -157,6 +157,7 @@ fn of_tenant(refusal: &tenants::refusal::Refusal) -> Status {
         | Refusal::OtherRegion
         | Refusal::Ending { .. }
         | Refusal::Destroyed
+        | Refusal::Wanted { .. }
         | Refusal::NotEnding
         | Refusal::Held { .. } => Code::FailedPrecondition,
     };

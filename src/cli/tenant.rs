@@ -213,15 +213,16 @@ fn say(tenant: Option<v1::Tenant>, evidence: &[v1::Receipt], what: &str, termina
 
 /// How far a tenant is, for people.
 fn state(tenant: &v1::Tenant) -> String {
-    let v1::TenantDestruction { requested_by, reason, confirmed_by, due_time, destroy_time, .. } =
+    let v1::TenantDestruction { requested_by, request_time, reason, confirmed_by, due_time, destroy_time, .. } =
         tenant.destruction.clone().unwrap_or_default();
     let time = |time: Option<prost_types::Timestamp>| time.as_ref().map(rfc3339).unwrap_or_default();
     let text = match tenant.state() {
         TenantState::Unspecified => "unknown".to_owned(),
         TenantState::Active => "active".to_owned(),
-        TenantState::DestructionRequested => {
-            format!("active; {requested_by} asks that it be destroyed ({reason}): another person has to confirm it")
-        }
+        TenantState::DestructionRequested => format!(
+            "active; {requested_by} asks that it be destroyed ({reason}): another person has until 7 days after {} to confirm it",
+            time(request_time)
+        ),
         TenantState::Ending => format!(
             "ending: nothing is sealed or opened, its keys go not before {} ({requested_by}, {confirmed_by}: {reason})",
             time(due_time)

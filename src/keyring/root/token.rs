@@ -201,9 +201,11 @@ impl TokenRoot {
                 return Ok(done);
             }
             Err(Failed::Token(error)) if is_lost(&error) => error,
-            Err(failed) => {
+            // Nobody knows what such a session is still at.
+            Err(Failed::Token(error)) => return Err(self.failed(&error)),
+            Err(Failed::Other(error)) => {
                 self.put_back(session);
-                return Err(self.why(failed));
+                return Err(error);
             }
         };
         tracing::warn!(token = self.place.token, %error, "the token lost its session; logging in anew");

@@ -30,7 +30,7 @@ use crate::{
     },
     id::{Action, ControlObject, Principal, Tenant},
     keyring::{Changes, ErasureId},
-    operations::{Failure, Halt, Service, tenants::TENANTS_MAX},
+    operations::{Failure, Halt, Service},
     policy::date,
     proto::stored::{self, Operation, Outcome},
 };
@@ -103,7 +103,7 @@ impl Sweeper {
         };
         let mut swept = 0;
         let at = self.service.log.read_point();
-        let lives = self.service.keyring.lives(&*self.service.store, None, TENANTS_MAX).await;
+        let lives = self.service.keyring.lives(&*self.service.store, None, usize::MAX).await;
         for life in lives.map_err(|error| Halt::unreadable(&error))? {
             let tenant = life.tenant().clone();
             match self.service.end_tenant(life, at, cutoff).await {

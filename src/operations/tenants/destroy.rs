@@ -78,6 +78,10 @@ impl Operation for DestroyTenant {
             (Standing::Wanted, Some(wanted)) if wanted.requester == person => {
                 return Err(attempt.refuse_tenant(Refusal::SamePerson));
             }
+            // Who gives a reason means to ask for it, and not to confirm what somebody else has asked for.
+            (Standing::Wanted, Some(wanted)) if !reason.is_empty() => {
+                return Err(attempt.refuse_tenant(Refusal::Wanted { by: wanted.requested_by.clone() }));
+            }
             (Standing::Wanted, Some(wanted)) => {
                 if let Some(hold) = hold(service, &before).await? {
                     return Err(attempt.refuse_tenant(Refusal::Held { hold }));

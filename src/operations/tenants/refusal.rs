@@ -22,6 +22,11 @@ pub enum Refusal {
     Destroyed,
     /// Nothing says why it should be.
     NoReason,
+    /// Another person wants its end already.
+    Wanted {
+        /// Who.
+        by: String,
+    },
     /// Nobody wants its end.
     NotEnding,
     /// A hold on one of its customers stops it.
@@ -46,6 +51,7 @@ impl Refusal {
             Self::Ending { .. } => "TENANT_ENDING",
             Self::Destroyed => "TENANT_DESTROYED",
             Self::NoReason => "NO_REASON",
+            Self::Wanted { .. } => "DESTRUCTION_REQUESTED",
             Self::NotEnding => "NOT_ENDING",
             Self::Held { .. } => "HELD",
             Self::NoPerson => "NO_PERSON",
@@ -66,6 +72,7 @@ impl std::fmt::Display for Refusal {
             }
             Self::Destroyed => f.write_str("the tenant was destroyed, with all its keys"),
             Self::NoReason => f.write_str("reason: whoever asks first that a tenant be destroyed says why"),
+            Self::Wanted { by } => write!(f, "{by} has asked for that already: leave the reason out to confirm it"),
             Self::NotEnding => f.write_str("nobody has asked that this tenant be destroyed"),
             Self::Held { hold } => write!(f, "hold {hold} on one of its customers stops it; nothing was destroyed"),
             Self::NoPerson => f.write_str("only a person that the catalogue lists can do this: it takes two of them"),

@@ -117,6 +117,33 @@ async fn index(client: &Client, tenant: &str) -> Result<bytes::Bytes, Status> {
     }
 }
 
+async fn data_key(client: &Client) -> Result<(), Status> {
+    let key = v1::DataKeyToGenerate { subject: "anna".into(), class: EMAIL.into(), ..Default::default() };
+    let request = v1::GenerateDataKeyRequest {
+        tenant: "bolt".into(),
+        purpose: "signup".into(),
+        keys: vec![key],
+        ..Default::default()
+    };
+    client.encryption().generate_data_key(request).await.map(drop)
+}
+
+async fn rewrap(client: &Client, sealed: &bytes::Bytes) -> Result<(), Status> {
+    let field = v1::FieldToRewrap {
+        subject: "anna".into(),
+        class: EMAIL.into(),
+        ciphertext: sealed.clone(),
+        ..Default::default()
+    };
+    let request = v1::RewrapRequest {
+        tenant: "bolt".into(),
+        purpose: "signup".into(),
+        fields: vec![field],
+        ..Default::default()
+    };
+    client.encryption().rewrap(request).await.map(drop)
+}
+
 async fn hold(officer: &Client, id: &str) -> Result<(), Status> {
     let request = v1::PlaceHoldRequest {
         tenant: "bolt".into(),
@@ -214,6 +241,7 @@ async fn two_listed_persons_and_a_wait_end_a_tenant_and_until_then_it_can_be_tak
     let acme = seal(&tester, "acme", "anna").await.unwrap();
 
     // What is asked has to be meant, and by two.
+    assert!(data_key(&tester).await.is_ok() && rewrap(&tester, &sealed).await.is_ok());
     let unmeant = v1::DestroyTenantRequest {
         tenant: "bolt".into(),
         confirmation: "acme".into(),
@@ -233,6 +261,7 @@ async fn two_listed_persons_and_a_wait_end_a_tenant_and_until_then_it_can_be_tak
     assert_eq!(why(destroy(&operator, "bolt", "").await), (Code::PermissionDenied, "SAME_PERSON".into()));
     assert_eq!(why(destroy(&unlisted, "bolt", "").await), (Code::PermissionDenied, "NO_PERSON".into()));
     assert!(seal(&tester, "bolt", "anna").await.is_ok(), "one person ends nothing");
+    assert_eq!(why(destroy(&approver, "bolt", "I ask for it").await), failed("DESTRUCTION_REQUESTED"));
 
     // A wish is good for a week; after that it has to be said anew.
     clock.advance(Duration::from_secs(8 * DAY));
@@ -254,6 +283,8 @@ async fn two_listed_persons_and_a_wait_end_a_tenant_and_until_then_it_can_be_tak
         why(seal(&tester, "bolt", "bert").await),
         why(open(&tester, "bolt", &sealed).await),
         why(index(&tester, "bolt").await),
+        why(data_key(&tester).await),
+        why(rewrap(&tester, &sealed).await),
         why(hold(&officer, "CASE-2").await),
         why(operator
             .keys()
