@@ -94,7 +94,28 @@ fn email(value: &str) -> Result<Zeroizing<String>, InvalidValue> {
         && domain.split('.').all(|label| !label.is_empty())
         && !domain.contains('@')
         && !address.chars().any(|c| c.is_whitespace() || c.is_control() || is_invisible(c) || QUOTING.contains(c));
-    if good { Ok(Zeroizing::new(address.to_owned())) } else { Err(InvalidValue { rule: EMAIL }) }
+    if !good {
+        return Err(InvalidValue { rule: EMAIL });
+    }
+    let mut normal = Zeroizing::new(String::with_capacity(address.len() * 4));
+    normal.push_str(local);
+    normal.push('@');
+    match international(domain) {
+        Some(domain) => normal.push_str(&domain),
+        None => normal.push_str(domain),
+    }
+    Ok(normal)
+}
+
+/// An international domain as the name servers know it, however it is written (UTS #46, non-transitional): `bücher.example` and
+/// `xn--bcher-kva.example` are one. `None` for any other, and for what is no domain.
+fn international(domain: &str) -> Option<Zeroizing<String>> {
+    let is_encoded = |label: &str| label.starts_with("xn--");
+    if domain.is_ascii() && !domain.split('.').any(is_encoded) {
+        return None;
+    }
+    let ascii = idna::domain_to_ascii_cow(domain.as_bytes(), idna::AsciiDenyList::EMPTY).ok()?;
+    Some(Zeroizing::new(ascii.into_owned()))
 }
 
 fn phone(value: &str) -> Option<Zeroizing<String>> {
