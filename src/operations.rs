@@ -230,9 +230,19 @@ impl Service {
     async fn tenant_keys(&self, tenant: &Tenant, at: ReadPoint) -> Result<Arc<TenantKeys>, Halt> {
         let keys = self.keys_of(tenant, at).await?;
         match keys.standing() {
-            Standing::Active | Standing::Wanted => Ok(keys),
-            Standing::Ending(due) => Err(Halt::Tenant(tenants::refusal::Refusal::Ending { due })),
-            Standing::Destroyed => Err(Halt::Tenant(tenants::refusal::Refusal::Destroyed)),
+            Standing::Active | Standing::Wanted => return Ok(keys),
+            Standing::Destroyed => return Err(Halt::Tenant(tenants::refusal::Refusal::Destroyed)),
+            Standing::Ending(_) => {}
+        }
+        // A refusal stands on nothing: it is made sure that this has not been cancelled since the keys were read.
+        let life = self.keyring.life(&*self.store, tenant).await.map_err(|error| Halt::unreadable(&error))?;
+        match life.map(|life| life.standing()) {
+            Some(Standing::Ending(due)) => Err(Halt::Tenant(tenants::refusal::Refusal::Ending { due })),
+            Some(Standing::Destroyed) => Err(Halt::Tenant(tenants::refusal::Refusal::Destroyed)),
+            Some(Standing::Active | Standing::Wanted) | None => {
+                self.keyring.forget(keys.rests().relied.iter());
+                Err(Halt::Stale)
+            }
         }
     }
 

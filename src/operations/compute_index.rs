@@ -13,7 +13,7 @@ use super::{
     validate::{self, Checked},
 };
 use crate::{
-    audit::{Basis, Effects, Released, Unreleased, record::Targets},
+    audit::{Released, record::Targets},
     catalogue::ClassSpec,
     envelope,
     id::Action,
@@ -95,8 +95,7 @@ impl Operation for ComputeIndex {
 
         // Record, and with it release.
         let record = describe::decided(service, Self::NAME, caller, header, &decisions, targets)?;
-        let basis = Basis { policy: Some(decisions.basis()), rests: Arc::new(keys.rests()) };
-        Ok(service.log.commit(record, basis, Effects::default(), Unreleased::new(answer)).await?)
+        service.release(record, (decisions.basis(), keys.rests()), answer).await
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     validate::{self, Checked},
 };
 use crate::{
-    audit::{Basis, Effects, Released, Unreleased, record::Targets},
+    audit::{Released, record::Targets},
     catalogue::ClassSpec,
     envelope::{self, Binding, Content},
     id::{Action, Subject},
@@ -198,13 +198,7 @@ pub(super) async fn open(
 
     // Record, and with it release.
     let record = describe::decided(service, operation, caller, header, &decisions, targets)?;
-    let rests = Arc::new(opening.rests);
-    let basis = Basis { policy: Some(decisions.basis()), rests: rests.clone() };
-    let released = service.log.commit(record, basis, Effects::default(), Unreleased::new(answer)).await;
-    released.map_err(|refused| {
-        service.keyring.forget(rests.iter());
-        refused.into()
-    })
+    service.release(record, (decisions.basis(), opening.rests), answer).await
 }
 
 /// The keys of what is served, within the budget; what is past it, is not.

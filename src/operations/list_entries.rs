@@ -1,7 +1,5 @@
 //! ListEntries: one tenant's part of the log, newest or oldest first, page by page. Reading the log is itself recorded.
 
-use std::sync::Arc;
-
 use prost::Message;
 
 use super::{
@@ -14,7 +12,7 @@ use super::{
     validate,
 };
 use crate::{
-    audit::{Basis, Effects, Released, Unreleased, entry::Stored, record::Targets},
+    audit::{Released, entry::Stored, record::Targets},
     id::{Action, ControlObject, Principal, Tenant},
     identity::Caller,
     policy::Snapshot,
@@ -132,9 +130,7 @@ impl Operation for ListEntries {
         targets.add(object, Action::Read.as_str(), Outcome::Allowed, None);
         let effect = format!("{} entries{}", entries.len(), asked.filter.describe(&whose));
         let record = describe::reading(service, Self::NAME, caller, header, &decisions, (targets, effect))?;
-        let basis = Basis { policy: Some(decisions.basis()), rests: Arc::new(rests) };
-        let page = Page { entries, next_page_token };
-        Ok(service.log.commit(record, basis, Effects::default(), Unreleased::new(page)).await?)
+        service.release(record, (decisions.basis(), rests), Page { entries, next_page_token }).await
     }
 }
 

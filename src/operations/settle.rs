@@ -31,6 +31,23 @@ impl Service {
         Ok((keys(self.log.read_point()).await?, Some(turn)))
     }
 
+    /// Commits a record that changes nothing and releases the answer. What the answer stood on and is not so any more is not kept in
+    /// memory: with it every further attempt would be stale, too.
+    pub(super) async fn release<T>(
+        &self,
+        record: Record,
+        (policy, rests): ((u64, Option<u64>), Rests),
+        answer: T,
+    ) -> Result<Released<T>, Halt> {
+        let rests = Arc::new(rests);
+        let basis = Basis { policy: Some(policy), rests: Arc::clone(&rests) };
+        let released = self.log.commit(record, basis, Effects::default(), Unreleased::new(answer)).await;
+        released.map_err(|refused| {
+            self.keyring.forget(rests.iter());
+            refused.into()
+        })
+    }
+
     /// Commits a record with its effects and releases the answer. What the effects make is in memory then; what the answer stood on
     /// and is not so any more, is not.
     pub(super) async fn settle<T>(

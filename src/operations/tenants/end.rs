@@ -8,7 +8,7 @@ use crate::{
     keyring::{Changes, Life, Pending, Standing},
     operations::{Halt, Service},
     proto::stored::{self, Operation, Outcome, TenantDestruction},
-    store::{Effect, ReadPoint, Rests},
+    store::{ReadPoint, Rests},
 };
 
 /// Records that are taken away by one commit.
@@ -52,8 +52,8 @@ impl Service {
             let Some(writes) = remains.map_err(|error| Halt::unreadable(&error))? else { return Ok(()) };
             let effect = format!("{} records of a destroyed tenant's customers taken away", writes.len());
             let pending = Pending::none(life.tenant());
-            let disrupts = writes.iter().map(|Effect { slot, .. }| slot.clone()).collect();
-            let effects = Effects { writes, disrupts, ..Effects::default() };
+            // Nothing stands on them any more, so they disrupt nobody.
+            let effects = Effects { writes, ..Effects::default() };
             self.commit_end(life.tenant(), effect, Rests::default(), effects, pending).await?;
         }
     }

@@ -400,6 +400,34 @@ async fn nothing_comes_out_behind_the_confirmed_end_of_a_tenant() {
     }
 }
 
+/// Each wish and each cancellation disrupts; whoever only indexes reads the keys anew, and is served.
+#[tokio::test(flavor = "multi_thread")]
+async fn indexing_goes_on_however_often_the_tenants_record_changes() {
+    let server = Deployment::start_with(setup()).await;
+    let operator = server.client("operator").await;
+    create(&operator, "bolt", "").await.unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let mut callers = JoinSet::new();
+    for _ in 0..8 {
+        let (client, over) = (server.client("tester").await, over.clone());
+        callers.spawn(async move {
+            while !over.load(Ordering::SeqCst) {
+                // It may move as often as an attempt is made; then it says so.
+                let _moved_too_often = index(&client, "bolt").await;
+            }
+        });
+    }
+    let tester = server.client("tester").await;
+    for _ in 0..60 {
+        destroy(&operator, "bolt", "r").await.unwrap();
+        cancel(&operator, "bolt").await.unwrap();
+        index(&tester, "bolt").await.unwrap();
+    }
+    over.store(true, Ordering::SeqCst);
+    callers.join_all().await;
+    index(&tester, "bolt").await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_of_another_region_is_refused_on_each_request_and_on_record() {
     let mut server = Deployment::start_with(setup()).await;
