@@ -7,7 +7,7 @@
 //!
 //! When a session was lost (another process logged out, the token was taken out and put back) each call logs in anew, once.
 //!
-//! Destruction is [`Destruction::Confirmed`] only by a hardware slot for a key that was made there and could never leave; what
+//! Destruction is [`Destruction::Confirmed`] only by a hardware slot for a key that was made there and could never leave or be copied; what
 //! the token's keeper copied by other means no module tells.
 
 mod module;
@@ -16,16 +16,13 @@ use std::{
     collections::BTreeMap,
     fmt,
     path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use cryptoki::{
     context::Pkcs11,
     error::{Error as TokenError, RvError},
-    mechanism::{Mechanism, aead::GcmParams},
+    mechanism::{Mechanism, MechanismType, aead::GcmParams},
     object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
     session::{Session, UserType},
     slot::Slot,
@@ -59,8 +56,8 @@ pub struct TokenRoot {
     slot: Slot,
     module: Pkcs11,
     pin: RawAuthPin,
-    /// The token refused the PIN.
-    is_refused: AtomicBool,
+    /// The token refused the PIN. The lock is held while it is given, so that it is given once.
+    is_refused: Mutex<bool>,
     /// Sessions that nobody uses just now. The lock is held to take one or to put one back.
     idle: Mutex<Vec<Session>>,
     /// Never empty: the last one is the newest.
@@ -83,7 +80,11 @@ impl TokenRoot {
         let root = Self::log_in_to(place, pin, entropy, clock)?;
         let session = root.session()?;
         if !root.find(&session)?.is_empty() {
-            return Err(root.refused("root keys of that name are in it already"));
+            return Err(root.refused("root keys of that name are in it already: give them another with --key"));
+        }
+        let can = root.module.get_mechanism_list(root.slot).map_err(|error| root.failed(&error))?;
+        if ![MechanismType::AES_KEY_GEN, MechanismType::AES_GCM].iter().all(|wanted| can.contains(wanted)) {
+            return Err(root.refused("it can't make AES keys and seal with them by GCM"));
         }
         let template = [
             Attribute::Class(ObjectClass::SECRET_KEY),
@@ -94,6 +95,7 @@ impl TokenRoot {
             Attribute::Private(true),
             Attribute::Sensitive(true),
             Attribute::Extractable(false),
+            Attribute::Copyable(false),
             Attribute::Encrypt(true),
             Attribute::Decrypt(true),
             Attribute::Wrap(false),
@@ -136,7 +138,7 @@ impl TokenRoot {
             slot,
             module,
             pin: RawAuthPin::new(Box::new(pin.expose().to_vec())),
-            is_refused: AtomicBool::new(false),
+            is_refused: Mutex::new(false),
             idle: Mutex::default(),
             keys: RwLock::default(),
             entropy,
@@ -161,7 +163,8 @@ impl TokenRoot {
 
     /// Logs this process in, unless it is.
     fn log_in(&self, session: &Session) -> Result<(), Error> {
-        if self.is_refused.load(Ordering::Acquire) {
+        let mut is_refused = self.is_refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if *is_refused {
             return Err(self.refused(PIN_REFUSED));
         }
         let logged_in = |info: cryptoki::session::SessionInfo| {
@@ -184,9 +187,7 @@ impl TokenRoot {
         match session.login_with_raw(UserType::User, &self.pin) {
             Ok(()) | Err(TokenError::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
             Err(error) => {
-                if refuses_pin(&error) {
-                    self.is_refused.store(true, Ordering::Release);
-                }
+                *is_refused = refuses_pin(&error);
                 Err(self.failed(&error))
             }
         }
@@ -257,6 +258,7 @@ impl TokenRoot {
             (Attribute::ValueLen(32.into()), "a root key in it is not of 256 bits"),
             (Attribute::Sensitive(true), "a root key in it can be read: it must be sensitive"),
             (Attribute::Extractable(false), "a root key in it can leave it: it must not be extractable"),
+            (Attribute::Private(true), "a root key in it can be used without its PIN: it must be private"),
             (Attribute::Encrypt(true), "a root key in it may not encrypt"),
             (Attribute::Decrypt(true), "a root key in it may not decrypt"),
         ];
@@ -342,12 +344,13 @@ impl RootProvider for TokenRoot {
         if self.newest() == generation {
             return Err(Error::Newest(generation));
         }
-        let origin = [AttributeType::Local, AttributeType::NeverExtractable];
+        let origin = [AttributeType::Local, AttributeType::NeverExtractable, AttributeType::Copyable];
         let made_there = self.with(|session| {
             let root = self.key(generation)?;
             let read = session.get_attributes(root, &origin)?;
             session.destroy_object(root)?;
-            Ok(read.contains(&Attribute::Local(true)) && read.contains(&Attribute::NeverExtractable(true)))
+            let unique = [Attribute::Local(true), Attribute::NeverExtractable(true), Attribute::Copyable(false)];
+            Ok(unique.iter().all(|one| read.contains(one)))
         })?;
         self.with(|session| self.load(session).map_err(Failed::Other))?;
         if self.keys.read().unwrap_or_else(PoisonError::into_inner).contains_key(&generation) {

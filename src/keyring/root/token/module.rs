@@ -1,6 +1,6 @@
 //! The module of a token's maker: loading it, finding a token, and what it means when something fails.
 
-use std::{os::unix::fs::MetadataExt, path::Path};
+use std::{fs::Metadata, os::unix::fs::MetadataExt, path::Path};
 
 use cryptoki::{
     context::{CInitializeArgs, CInitializeFlags, Pkcs11},
@@ -20,8 +20,16 @@ pub(super) fn load_module(path: &Path) -> Result<Pkcs11, Error> {
     if !meta.is_file() {
         return Err(refused("it is no file".to_owned()));
     }
-    if ![0, rustix::process::geteuid().as_raw()].contains(&meta.uid()) || meta.mode() & 0o022 != 0 {
+    let ours = |meta: &Metadata| [0, rustix::process::geteuid().as_raw()].contains(&meta.uid());
+    if !ours(&meta) || meta.mode() & 0o022 != 0 {
         return Err(refused("others than root and this user may write it".to_owned()));
+    }
+    for dir in real.ancestors().skip(1) {
+        let meta = dir.metadata().map_err(|error| refused(error.to_string()))?;
+        // Where the sticky bit is set, nobody moves what is another's.
+        if !ours(&meta) || meta.mode() & 0o022 != 0 && meta.mode() & 0o1000 == 0 {
+            return Err(refused(format!("others than root and this user may replace what lies in {}", dir.display())));
+        }
     }
     let module = Pkcs11::new(&real).map_err(|error| refused(said(&error)))?;
     match module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
