@@ -146,20 +146,30 @@ impl std::borrow::Borrow<str> for TrustDomain {
     }
 }
 
-/// The tenants that there ever were in this deployment: none leaves, so that no name is used twice.
+/// The tenants that there ever were in this deployment, each with the label of its region: none leaves, so that no name is used
+/// twice.
 #[derive(Debug, Default)]
-pub struct Tenants(ArcSwap<BTreeSet<Tenant>>);
+pub struct Tenants(ArcSwap<BTreeMap<Tenant, String>>);
 
 impl Tenants {
-    /// Takes in tenants that there are.
-    pub fn add(&self, more: impl IntoIterator<Item = Tenant>) {
-        let more: Vec<Tenant> = more.into_iter().collect();
-        self.0.rcu(|known| known.iter().chain(&more).cloned().collect::<BTreeSet<_>>());
+    /// Takes in tenants that there are, each with its region or an empty label.
+    pub fn add(&self, more: impl IntoIterator<Item = (Tenant, String)>) {
+        let more: BTreeMap<Tenant, String> = more.into_iter().collect();
+        self.0.rcu(|known| {
+            let mut all = BTreeMap::clone(known);
+            all.extend(more.clone());
+            all
+        });
     }
 
     /// All of them, by name.
-    pub fn all(&self) -> Arc<BTreeSet<Tenant>> {
+    pub fn all(&self) -> Arc<BTreeMap<Tenant, String>> {
         self.0.load_full()
+    }
+
+    /// Whether a tenant's data belongs to another region.
+    pub fn is_elsewhere(&self, tenant: &Tenant, here: &str) -> bool {
+        self.0.load().get(tenant).is_some_and(|region| region != here)
     }
 }
 
@@ -179,7 +189,7 @@ impl Bound {
 
     fn allows(&self, tenant: &Tenant) -> bool {
         // What there is not can't be named, so that nobody learns what there is by naming.
-        self.named.contains(tenant) || self.all.as_ref().is_some_and(|all| all.0.load().contains(tenant))
+        self.named.contains(tenant) || self.all.as_ref().is_some_and(|all| all.0.load().contains_key(tenant))
     }
 }
 

@@ -52,6 +52,8 @@ pub use subject::{Changes, HOLD_REASON_BYTES_MAX, Holding, Subjects, Unerased, U
 pub use tenant::{NewTenant, TenantKeys};
 pub use version::{Alias, SEALS_MAX, SEALS_UNSAVED_MAX, SubjectKey};
 
+use tokio::task::JoinError;
+
 use crate::{
     clock::Clock,
     entropy::{self, Entropy},
@@ -101,6 +103,9 @@ pub enum NoKey {
     /// The subject's keys of this category were destroyed.
     #[error("the subject was erased")]
     Erased,
+    /// The subject was closed: what was sealed now would be erased by that.
+    #[error("the subject is closed")]
+    Closed,
     /// The key may seal no more, and the record has no room for another version.
     #[error("the subject's record has no room for another key version; retire old ones")]
     OverBudget,
@@ -176,7 +181,12 @@ impl Keyring {
         // Thousands of wraps: a root that is not in this process takes seconds for them.
         let created =
             tokio::task::spawn_blocking(move || tenant::create(&*root, &*entropy, &tenant, region.as_ref(), now, at));
-        created.await.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))
+        match created.await.map_err(JoinError::try_into_panic) {
+            Ok(created) => created,
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            // Cut off by the end of the runtime, which ends this task, too.
+            Err(Err(_)) => std::future::pending().await,
+        }
     }
 
     /// A tenant's keys; `None` if there is no such tenant.
@@ -228,6 +238,9 @@ impl Keyring {
     /// the entry's index plus one.
     pub fn settle(&self, pending: Pending, committed: ReadPoint) {
         let now = self.clock.monotonic();
+        for (version, seals) in pending.saved {
+            version.saved(seals);
+        }
         for (tag, record) in pending.records {
             self.subjects.keep(&pending.tenant, tag, record, committed, now);
         }

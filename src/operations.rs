@@ -180,6 +180,10 @@ async fn story<O: Operation>(
         Err(unidentified) => return Err(service.refuse_unidentified(O::NAME, connection, *unidentified).await),
     };
     let tenant = validate::tenant_for_log(caller, request.header());
+    if service.tenants.is_elsewhere(&tenant, service.region()) {
+        let refusal = tenants::refusal::Refusal::OtherRegion;
+        return Err(service.refuse_tenant(O::NAME, caller, tenant, refusal).await);
+    }
     let asked = match request.validate(service, &service.policy.load_full(), caller) {
         Ok(asked) => asked,
         Err(violation) => return Err(service.refuse_invalid(O::NAME, caller, tenant, violation).await),
@@ -192,9 +196,10 @@ async fn story<O: Operation>(
             Err(Halt::Failed(Failure::Unreadable)) if service.log.has_failed() => return Err(Failure::Unavailable),
             Err(Halt::Failed(failure)) => return Err(failure),
             Err(Halt::Denied(denied)) => return Err(service.refuse_denied(O::NAME, caller, denied).await),
-            Err(Halt::Refused(refused, refusal)) => {
-                return Err(service.refuse_answer(O::NAME, caller, refused, refusal).await);
-            }
+            Err(Halt::Refused(refusing)) => match service.refuse_answer(*refusing).await {
+                Some(failure) => return Err(failure),
+                None => service.catch_up().await,
+            },
             Err(Halt::Tenant(refusal)) => return Err(service.refuse_tenant(O::NAME, caller, tenant, refusal).await),
         }
     }
@@ -246,12 +251,9 @@ impl Service {
         }
     }
 
-    /// The tenant's keys, to look at what there is, or to erase: it belongs here.
+    /// The tenant's keys, to look at what there is, or to erase.
     async fn keys_of(&self, tenant: &Tenant, at: ReadPoint) -> Result<Arc<TenantKeys>, Halt> {
         match self.keyring.tenant(&*self.store, tenant, at).await {
-            Ok(Some(keys)) if keys.region() != self.region.as_ref() => {
-                Err(Halt::Tenant(tenants::refusal::Refusal::OtherRegion))
-            }
             Ok(Some(keys)) => Ok(keys),
             // The request named a tenant that there is: nobody may name any other.
             Ok(None) => Err(Halt::Failed(Failure::Internal)),

@@ -161,6 +161,7 @@ fn field_error(error: FieldError) -> v1::FieldError {
         Reason::UnknownSubject => v1::Reason::UnknownSubject,
         Reason::InvalidValue => v1::Reason::InvalidValue,
         Reason::OverBudget => v1::Reason::OverBudget,
+        Reason::Closed => v1::Reason::SubjectClosed,
     };
     v1::FieldError { reason: reason.into(), message: error.message.to_owned() }
 }

@@ -167,6 +167,8 @@ fn of_tenant(refusal: &tenants::refusal::Refusal) -> Status {
 fn of_subject(refusal: &subjects::refusal::Refusal) -> Status {
     use subjects::refusal::Refusal;
     let code = match refusal {
+        Refusal::OverBudget { .. } => Code::ResourceExhausted,
+        Refusal::AnswerTooLong => Code::InvalidArgument,
         Refusal::Unknown | Refusal::NoHold | Refusal::NoErasure => Code::NotFound,
         Refusal::Held { .. } | Refusal::NoRoom | Refusal::NoVersionLeft { .. } | Refusal::NewestVersion => {
             Code::FailedPrecondition

@@ -16,6 +16,7 @@ mod lease;
 mod position;
 mod published;
 mod publisher;
+mod time;
 mod writer;
 
 use std::{
@@ -36,6 +37,7 @@ use position::{Position, anchored, finish_archive, verifiers};
 pub use published::Published;
 use published::sign;
 use publisher::Publisher;
+use time::{believed, micros};
 use writer::Writer;
 
 use super::{
@@ -195,6 +197,7 @@ impl Log {
         let shared = Arc::new(Shared {
             entries: AtomicU64::new(head.entries),
             time_unix_micros: AtomicU64::new(state.last_time_unix_micros),
+            synced_at_micros: AtomicU64::new(0),
             policy_version: AtomicU64::new(state.policy_version),
             opened_with_policy_hash: state.policy_hash.clone(),
             bounds: history.bounds().clone(),
@@ -350,6 +353,8 @@ struct Shared {
     grown: watch::Sender<u64>,
     /// The newest durable entry's time. Written by the writer only.
     time_unix_micros: AtomicU64,
+    /// When that was written, by the monotonic clock; 0: before this start. Written by the writer only.
+    synced_at_micros: AtomicU64,
     /// Written by the writer only.
     policy_version: AtomicU64,
     opened_with_policy_hash: Vec<u8>,

@@ -44,6 +44,9 @@ pub struct Serve {
     /// Go on under an anchor that has seen nothing of this log, on record
     #[arg(long)]
     new_anchor: bool,
+    /// Say that the clock is right after it was seen to step: retention goes on, on record
+    #[arg(long)]
+    clock_is_right: bool,
 }
 
 /// Serves until told to end.
@@ -58,9 +61,14 @@ pub async fn run(args: Serve, terminal: &Terminal) -> Result<Exit> {
         .with_context(|| format!("server.listen: {address} can't be listened on"))?;
     let terminated = shutdown::terminated()?;
     let policy_changed = Changed::Refuse;
-    let running =
-        start(config, Options { listener, policy_changed, new_anchor: args.new_anchor, dev: DevCertificates::Refused })
-            .await?;
+    let options = Options {
+        listener,
+        policy_changed,
+        new_anchor: args.new_anchor,
+        clock_is_right: args.clock_is_right,
+        dev: DevCertificates::Refused,
+    };
+    let running = start(config, options).await?;
     tracing::info!(address = %running.address(), "serving");
     match running.wait(terminated).await? {
         Ended::Shutdown => Ok(Exit::Ok),
@@ -77,6 +85,8 @@ pub struct Options {
     pub policy_changed: Changed,
     /// Whether an anchor that has seen nothing is taken for a log that has entries.
     pub new_anchor: bool,
+    /// Whether somebody says that the clock is right, if it was seen to step.
+    pub clock_is_right: bool,
     /// Whether certificates made by `privet dev` are accepted.
     pub dev: DevCertificates,
 }
@@ -124,7 +134,7 @@ pub async fn start_on(machine: Machine, config: Config, options: Options) -> Res
     let config = Arc::new(config);
     let tls = Arc::new(Tls::load(&config.tls, options.dev)?);
     let Opened { root, store, log, ending, index, .. } = log::open(&machine, &config, options.new_anchor).await?;
-    let Machine { clock, entropy } = machine;
+    let Machine { entropy, .. } = machine;
 
     let files = Sources::read(&config.policy.dir).map_err(operations::start::Error::Policy)?;
     let policy = operations::start::policy(&log, &*store, &files, options.policy_changed).await?;
@@ -134,7 +144,7 @@ pub async fn start_on(machine: Machine, config: Config, options: Options) -> Res
         subject_key_max_age: config.keys.subject_key_age_max,
         ..keyring::Limits::default()
     };
-    let keyring = Keyring::new(root, entropy.clone(), clock, limits);
+    let keyring = Keyring::new(root, entropy.clone(), Arc::new(log.clone()), limits);
     for tenant in &config.tenant {
         let region = tenant.region.as_ref().or(config.region.as_ref());
         operations::start::tenant(&log, &*store, &keyring, &tenant.id, region).await?;
@@ -163,12 +173,12 @@ pub async fn start_on(machine: Machine, config: Config, options: Options) -> Res
         region: config.region.clone(),
     });
     operations::start::started(&service).await?;
-    listen(config, options.listener, tls, service, ending).await
+    listen(config, options, tls, service, ending).await
 }
 
 async fn listen(
     config: Arc<Config>,
-    listener: std::net::TcpListener,
+    options: Options,
     tls: Arc<Tls>,
     service: Arc<Service>,
     ending: Ending,
@@ -181,8 +191,8 @@ async fn listen(
         Some(address) => Some(Endpoint::bind(address).await.context("the metrics listener can't be bound")?),
         None => None,
     };
-    listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+    options.listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(options.listener)?;
     let address = listener.local_addr()?;
     let (stop, stopped) = oneshot::channel::<()>();
     let fault = service.log.failure();
@@ -191,7 +201,7 @@ async fn listen(
         age_max: config.log.segment_age_max_days,
         retention: config.log.retention_days,
     };
-    let upkeep = Upkeep::start(&service, rules);
+    let upkeep = Upkeep::start(&service, rules, options.clock_is_right);
     let bindings = config.bindings(&service.tenants);
     drop(service);
     let reloading = tokio::spawn(shutdown::reload_on_hangup(tls.clone())?);

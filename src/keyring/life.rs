@@ -120,7 +120,7 @@ impl Changes {
 impl Pending {
     /// No record.
     pub fn none(tenant: &Tenant) -> Self {
-        Self { tenant: tenant.clone(), records: Vec::new() }
+        Self { tenant: tenant.clone(), records: Vec::new(), saved: Vec::new() }
     }
 }
 
@@ -198,7 +198,13 @@ mod tests {
 
     async fn drafted(world: &World, id: &str) -> crate::keyring::Sealing {
         let (tenant, category) = (world.tenant("acme").await, category("account"));
-        let want = WantSeal { tag: tenant.tag(&subject(id)), category: &category, seals: 1, age_max_secs: None };
+        let want = WantSeal {
+            tag: tenant.tag(&subject(id)),
+            category: &category,
+            seals: 1,
+            age_max_secs: None,
+            is_moved: false,
+        };
         world.keyring.for_sealing(&world.store, &tenant, &[want], world.at()).await.unwrap()
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Stored as `0x01 ‖ nonce ‖ AES-256-GCM(bucket key, SubjectBody) ‖ tag`, bound to tenant, tag and bucket. A record that this
 //! file did not write is refused as damaged, whatever is wrong with it. A later format takes another first byte: one that
-//! adds fields to the body must, or an older program would drop them. So `0x02` came with erasures; `0x01` is still read.
+//! adds fields to the body must, or an older program would drop them. So `0x02` came with erasures and `0x03` with the time of
+//! what loosened; older ones are still read.
 //!
 //! A record is immutable. A change makes a new one that shares the versions.
 
@@ -28,6 +29,8 @@ pub(super) struct Record {
     pub categories: Vec<CategoryKeys>,
     pub holds: Vec<stored::Hold>,
     pub closed_unix_secs: u64,
+    /// When something let more of it be erased: it was closed, or a hold was released.
+    pub loosened_unix_secs: u64,
     pub erased: Vec<Erased>,
 }
 
@@ -54,7 +57,15 @@ pub struct ErasureId(pub [u8; 16]);
 impl Record {
     /// A subject without any key yet.
     pub(super) fn new(alias: Alias, bucket: Arc<Bucket>) -> Self {
-        Self { alias, bucket, categories: Vec::new(), holds: Vec::new(), closed_unix_secs: 0, erased: Vec::new() }
+        Self {
+            alias,
+            bucket,
+            categories: Vec::new(),
+            holds: Vec::new(),
+            closed_unix_secs: 0,
+            loosened_unix_secs: 0,
+            erased: Vec::new(),
+        }
     }
 
     /// Whether a category was erased and not reinstated.
@@ -126,7 +137,7 @@ impl Record {
     pub(super) fn seal(&self, place: Place<'_>, nonce: &[u8; NONCE_BYTES]) -> Vec<u8> {
         let body = self.body().encode_to_vec();
         let mut sealed_body = vec![FORMAT];
-        sealed_body.extend_from_slice(&aead::seal(&self.bucket.key, nonce, &body_place(place), &body));
+        sealed_body.extend_from_slice(&aead::seal(&self.bucket.key, nonce, &body_place(place, FORMAT), &body));
         stored::SubjectRecord { sealed_body }.encode_to_vec()
     }
 
@@ -137,10 +148,10 @@ impl Record {
     pub(super) fn open(place: Place<'_>, bucket: &Arc<Bucket>, stored: &[u8]) -> Result<Self, NotThis> {
         let record = stored::SubjectRecord::decode(stored).map_err(|_| NotThis::Sealed)?;
         let (format, sealed) = record.sealed_body.split_first().ok_or(NotThis::Sealed)?;
-        if !matches!(*format, FORMAT_BEFORE_ERASURES | FORMAT) {
+        if !(FORMAT_FIRST..=FORMAT).contains(format) {
             return Err(NotThis::Sealed);
         }
-        let body = aead::open(&bucket.key, &body_place(place), sealed).ok_or(NotThis::Sealed)?;
+        let body = aead::open(&bucket.key, &body_place(place, *format), sealed).ok_or(NotThis::Sealed)?;
         let body = stored::SubjectBody::decode(body.as_slice()).map_err(|_| NotThis::Body)?;
         Self::from_body(body, bucket).ok_or(NotThis::Body)
     }
@@ -170,6 +181,7 @@ impl Record {
             categories: self.categories.iter().map(category).collect(),
             holds: self.holds.clone(),
             closed_unix_secs: self.closed_unix_secs,
+            loosened_unix_secs: self.loosened_unix_secs,
             erased: self.erased.iter().map(erased).collect(),
         }
     }
@@ -178,6 +190,7 @@ impl Record {
         let mut record = Self::new(Alias(body.alias.try_into().ok()?), Arc::clone(bucket));
         record.holds = body.holds;
         record.closed_unix_secs = body.closed_unix_secs;
+        record.loosened_unix_secs = body.loosened_unix_secs;
         for stored in body.categories {
             let category = Category::parse(&stored.category).ok()?;
             let fits = (1..=VERSIONS_MAX).contains(&stored.versions.len()) && record.versions(&category).is_empty();
@@ -221,20 +234,17 @@ fn version_from(stored: stored::KeyVersion) -> Option<Arc<Version>> {
     sound.then(|| Arc::new(version))
 }
 
-fn body_place(place: Place<'_>) -> Vec<u8> {
-    aead::place(&[
-        b"privet/subject-record/v1",
-        place.tenant.as_str().as_bytes(),
-        &place.tag.0,
-        &place.bucket.number.to_be_bytes(),
-    ])
+/// From the third on, the format is bound as well: a record is not read as an older one.
+fn body_place(place: Place<'_>, format: u8) -> Vec<u8> {
+    let label: &[u8] = if format < 3 { b"privet/subject-record/v1" } else { b"privet/subject-record/v3" };
+    aead::place(&[label, place.tenant.as_str().as_bytes(), &place.tag.0, &place.bucket.number.to_be_bytes()])
 }
 
-const FORMAT: u8 = 2;
-const FORMAT_BEFORE_ERASURES: u8 = 1;
+const FORMAT: u8 = 3;
+const FORMAT_FIRST: u8 = 1;
 
-/// Alias, close time, seal, format byte and message headers.
-const FIXED_BYTES: usize = 96;
+/// Alias, times, seal, format byte and message headers.
+const FIXED_BYTES: usize = 108;
 
 /// One version with every number at its longest: 6 + 18 + 62 + 11 + 11 and a header.
 const VERSION_BYTES_MAX: usize = 111;

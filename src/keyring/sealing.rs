@@ -29,6 +29,8 @@ pub struct WantSeal<'a> {
     pub seals: u32,
     /// How old a version may be to seal for this category, in seconds, if it is less than for all; `None`: it is not.
     pub age_max_secs: Option<u64>,
+    /// Whether what is sealed was sealed for the subject before.
+    pub is_moved: bool,
 }
 
 /// Keys to seal with, and what makes those that are new exist.
@@ -48,6 +50,8 @@ pub struct Sealing {
 pub struct Pending {
     pub(super) tenant: Tenant,
     pub(super) records: Vec<(Tag, Arc<Record>)>,
+    /// Versions with the counts that the records hold, where they were to be written down.
+    pub(super) saved: Vec<(Arc<Version>, u64)>,
 }
 
 impl fmt::Debug for Pending {
@@ -88,7 +92,7 @@ impl Keyring {
             keys: Vec::with_capacity(wanted.len()),
             effects: Vec::new(),
             rests: Rests { relied: vec![(slots::tenant(tenant.tenant()), tenant.loaded_at())], rewritten: Vec::new() },
-            pending: Pending { tenant: tenant.tenant().clone(), records: Vec::new() },
+            pending: Pending::none(tenant.tenant()),
         };
         let mut made = Vec::with_capacity(drafts.len());
         for draft in &drafts {
@@ -106,6 +110,7 @@ impl Keyring {
                 }
                 Choice::None => Err(NoKey::OverBudget),
                 Choice::Erased => Err(NoKey::Erased),
+                Choice::Closed => Err(NoKey::Closed),
             });
         }
         Ok(sealing)
@@ -133,6 +138,8 @@ enum Choice<'a> {
     None,
     /// None: the category was erased.
     Erased,
+    /// None: the subject is closed.
+    Closed,
 }
 
 impl<'a> Draft<'a> {
@@ -154,6 +161,10 @@ impl<'a> Draft<'a> {
     ) -> Choice<'a> {
         if self.record.is_some_and(|record| record.is_erased(want.category)) {
             return Choice::Erased;
+        }
+        // What is closed is kept by its own time: what came later would go with it.
+        if !want.is_moved && self.record.is_some_and(|record| record.closed_unix_secs > 0) {
+            return Choice::Closed;
         }
         let seals = u64::from(want.seals);
         if let Some(at) = self.fresh.iter().position(|fresh| fresh.category == want.category) {
@@ -228,6 +239,11 @@ impl<'a> Draft<'a> {
             let (version, opened) = Version::fresh(place, *fresh, record.alias, &key, &drawn.take()?);
             record.push(fresh.category, Arc::new(version));
             made.push(opened);
+        }
+        if self.save {
+            // Before they are encoded: what is counted meanwhile may or may not be in it.
+            let counted = |version: &Arc<Version>| (Arc::clone(version), version.seals());
+            sealing.pending.saved.extend(record.categories.iter().filter_map(|one| one.versions.last()).map(counted));
         }
         sealing.effects.push(Effect { slot: slot.clone(), value: Some(record.seal(place, &drawn.take()?)) });
         sealing.rests.rewritten.push((slot, self.loaded_at));

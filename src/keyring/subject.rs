@@ -167,7 +167,7 @@ impl Keyring {
             effects: Vec::new(),
             rests: Rests { relied: vec![(slots::tenant(tenant.tenant()), tenant.loaded_at())], rewritten: Vec::new() },
             disrupts: Vec::new(),
-            pending: Pending { tenant: tenant.tenant().clone(), records: Vec::new() },
+            pending: Pending::none(tenant.tenant()),
         };
         for (seen, draft) in seen.into_iter().zip(drafts) {
             let slot = slots::subject(tenant.tenant(), seen.tag);
@@ -345,23 +345,25 @@ impl Subjects {
     }
 
     /// Releases a hold and gives it; `None` if there is none of this id.
-    pub fn release_hold(&mut self, at: usize, id: &str) -> Option<stored::Hold> {
+    pub fn release_hold(&mut self, at: usize, id: &str, now_unix_secs: u64) -> Option<stored::Hold> {
         let View(record) = self.view(at)?;
         let position = record.holds.iter().position(|placed| placed.id == id)?;
         let mut record = record.clone();
         let hold = record.holds.remove(position);
+        record.loosened_unix_secs = now_unix_secs;
         self.draft(at, Draft { record, disrupts: false, renames: false, fresh: Vec::new() });
         Some(hold)
     }
 
     /// Closes a subject; gives when it was closed: now, or before. `None` if nothing is stored for it.
-    pub fn close(&mut self, at: usize, closed_unix_secs: u64) -> Option<u64> {
+    pub fn close(&mut self, at: usize, closed_unix_secs: u64, now_unix_secs: u64) -> Option<u64> {
         let View(record) = self.view(at)?;
         if record.closed_unix_secs > 0 {
             return Some(record.closed_unix_secs);
         }
         let mut record = record.clone();
         record.closed_unix_secs = closed_unix_secs;
+        record.loosened_unix_secs = now_unix_secs;
         self.draft(at, Draft { record, disrupts: false, renames: false, fresh: Vec::new() });
         Some(closed_unix_secs)
     }
@@ -395,6 +397,11 @@ impl<'a> View<'a> {
     /// When it was closed, since 1970; `None` while it is open.
     pub fn closed_unix_secs(&self) -> Option<u64> {
         Some(self.0.closed_unix_secs).filter(|secs| *secs > 0)
+    }
+
+    /// When it was last closed, or a hold on it released, since 1970: what was due before may be due by that only. 0: never.
+    pub fn loosened_unix_secs(&self) -> u64 {
+        self.0.loosened_unix_secs
     }
 
     /// What was erased of it and not reinstated.

@@ -215,7 +215,9 @@ pub(super) fn create(
 pub(super) fn rotated(stored: &[u8], now_unix_secs: u64) -> Option<(Vec<u8>, u64)> {
     let record = stored::TenantRecord::decode(stored).ok();
     let mut record = record.filter(|record| life::standing(record) != Standing::Destroyed)?;
-    record.rotated_unix_secs = record.rotated_unix_secs.max(now_unix_secs);
+    // What was made since the last rotation may be said to be of the second behind it.
+    let last = record.rotated_unix_secs;
+    record.rotated_unix_secs = if last == 0 { now_unix_secs } else { now_unix_secs.max(last.saturating_add(1)) };
     Some((record.encode_to_vec(), record.rotated_unix_secs))
 }
 

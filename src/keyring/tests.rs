@@ -141,7 +141,13 @@ async fn a_tenants_end_makes_what_rests_on_it_stale() {
     let account = category("account");
     let tenant = world.tenant("acme").await;
     world.seal("acme", "anna", &account, 1).await;
-    let want = WantSeal { tag: tenant.tag(&subject("anna")), category: &account, seals: 1, age_max_secs: None };
+    let want = WantSeal {
+        tag: tenant.tag(&subject("anna")),
+        category: &account,
+        seals: 1,
+        age_max_secs: None,
+        is_moved: false,
+    };
     let sealing = world.keyring.for_sealing(&world.store, &tenant, &[want], world.at()).await.unwrap();
     let gone = Effect { slot: slots::tenant(tenant.tenant()), value: None };
     world.commit(&Rests::default(), &[gone]).unwrap();

@@ -87,15 +87,23 @@ pub(super) struct Version {
     pub wrapped: Vec<u8>,
     pub created_unix_secs: u64,
     seals: AtomicU64,
-    /// The count that the store holds.
-    saved: u64,
+    /// A count that the store holds, or a greater one.
+    saved: AtomicU64,
     opened: OnceLock<Arc<SubjectKey>>,
 }
 
 impl Version {
     /// A version as it is stored.
     pub(super) fn stored(number: u32, key_id: KeyId, wrapped: Vec<u8>, created_unix_secs: u64, seals: u64) -> Self {
-        Self { number, key_id, wrapped, created_unix_secs, seals: seals.into(), saved: seals, opened: OnceLock::new() }
+        Self {
+            number,
+            key_id,
+            wrapped,
+            created_unix_secs,
+            seals: seals.into(),
+            saved: seals.into(),
+            opened: OnceLock::new(),
+        }
     }
 
     /// Makes a version out of a fresh random key, and opens it.
@@ -142,10 +150,9 @@ impl Version {
     /// store does not hold the count of a whole further [`SEALS_UNSAVED_MAX`], each caller is told to write it down.
     pub(super) fn count(&self, seals: u32) -> Counted {
         let add = |before: u64| before.checked_add(u64::from(seals)).filter(|after| *after <= SEALS_MAX);
+        let saved = self.saved.load(Ordering::Relaxed);
         match self.seals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add) {
-            Ok(before) if (before + u64::from(seals)) / SEALS_UNSAVED_MAX > self.saved / SEALS_UNSAVED_MAX => {
-                Counted::Save
-            }
+            Ok(before) if (before + u64::from(seals)) / SEALS_UNSAVED_MAX > saved / SEALS_UNSAVED_MAX => Counted::Save,
             Ok(_) => Counted::Within,
             Err(_) => Counted::Over,
         }
@@ -154,6 +161,11 @@ impl Version {
     /// The seals counted so far.
     pub(super) fn seals(&self) -> u64 {
         self.seals.load(Ordering::Relaxed)
+    }
+
+    /// Takes note that the store holds this count.
+    pub(super) fn saved(&self, seals: u64) {
+        self.saved.fetch_max(seals, Ordering::Relaxed);
     }
 
     /// Takes over a count that may be ahead of this one.

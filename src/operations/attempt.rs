@@ -4,12 +4,18 @@
 use std::sync::Arc;
 
 use super::{
-    Halt, Service, decide::Decisions, describe, refusal::Denied, subjects::refusal::Refusal, tenants, turns::Turn,
+    Halt, Service,
+    decide::Decisions,
+    describe,
+    refusal::{Denied, Refusing},
+    subjects::refusal::Refusal,
+    tenants,
+    turns::Turn,
     validate::Checked,
 };
 use crate::{
     audit::{Basis, Effects, Record, Released, Unreleased, record::Targets},
-    id::{Action, ControlObject, Subject, Tenant},
+    id::{Action, ControlObject, Principal, Subject, Tenant},
     identity::Caller,
     keyring::{Changes, Subjects, TenantKeys},
     proto::stored::{Operation, Outcome},
@@ -25,6 +31,8 @@ pub(super) struct Attempt<'a> {
     object: ControlObject,
     action: Action,
     decisions: Decisions<'a>,
+    /// What the record says it was about, if nothing comes of it.
+    about: String,
 }
 
 impl<'a> Attempt<'a> {
@@ -45,16 +53,28 @@ impl<'a> Attempt<'a> {
         caller: &'a Caller,
         header: &'a Checked,
         operation: Operation,
-        (object, action): (ControlObject, Action),
+        on: (ControlObject, Action),
+    ) -> Result<Self, Halt> {
+        Self::decide_about(service, caller, header, operation, (on, String::new()))
+    }
+
+    /// The same; `about` is what the record of a denial or a refusal says.
+    pub(super) fn decide_about(
+        service: &'a Service,
+        caller: &'a Caller,
+        header: &'a Checked,
+        operation: Operation,
+        ((object, action), about): ((ControlObject, Action), String),
     ) -> Result<Self, Halt> {
         let (policy, now) = (service.policy.load_full(), service.log.now_secs());
         let mut decisions = Decisions::new(policy, &caller.principal, &header.tenant, &header.purpose, now);
         if !decisions.allows_control(object, action) {
             let mut targets = Targets::default();
             targets.add(object.as_str(), action.as_str(), Outcome::Denied, None);
-            return Err(describe::denied(service, operation, caller, header, &decisions, targets));
+            let record = describe::reading(service, operation, caller, header, &decisions, (targets, about))?;
+            return Err(Halt::Denied(Denied { tenant: header.tenant.clone(), record }));
         }
-        Ok(Self { service, caller, header, operation, object, action, decisions })
+        Ok(Self { service, caller, header, operation, object, action, decisions, about })
     }
 
     /// Reads subjects, each named once, while nobody else writes them.
@@ -90,27 +110,65 @@ impl<'a> Attempt<'a> {
 
     /// Refuses what the caller may ask and can't have, on record.
     pub(super) fn refuse(&self, refusal: Refusal) -> Halt {
-        self.refuse_as(refusal.outcome(), refusal.into())
+        self.refuse_as(refusal.outcome(), refusal.into(), None)
+    }
+
+    /// The same, of what is stored for a subject: the record says of which.
+    pub(super) fn refuse_of(&self, subjects: &Subjects, refusal: Refusal) -> Halt {
+        let alias = subjects.view(0).map(|view| *view.alias().as_bytes());
+        self.refuse_as(refusal.outcome(), refusal.into(), alias)
     }
 
     /// The same, of what is refused about tenants.
     pub(super) fn refuse_tenant(&self, refusal: tenants::refusal::Refusal) -> Halt {
-        self.refuse_as(Outcome::Allowed, refusal.into())
+        self.refuse_as(Outcome::Allowed, refusal.into(), None)
     }
 
-    fn refuse_as(&self, outcome: Outcome, refusal: super::Refusal) -> Halt {
+    fn refuse_as(&self, outcome: Outcome, refusal: super::Refusal, alias: Option<[u8; 16]>) -> Halt {
         let mut targets = Targets::default();
-        targets.add(self.object.as_str(), self.action.as_str(), outcome, None);
+        targets.add(self.object.as_str(), self.action.as_str(), outcome, alias);
         let Self { service, caller, header, decisions, .. } = self;
-        match describe::refused(service, self.operation, (caller, header), decisions, (targets, refusal.reason())) {
-            Ok(record) => Halt::Refused(Denied { tenant: header.tenant.clone(), record }, refusal),
+        match describe::refused(
+            service,
+            self.operation,
+            (caller, header),
+            decisions,
+            (targets, refusal.reason(), &self.about),
+        ) {
+            Ok(record) => Halt::Refused(Box::new(Refusing { record, policy: Some(decisions.basis()), refusal })),
             Err(halt) => halt,
         }
     }
 
     /// The person behind the caller; empty if nobody knows who.
     pub(super) fn person(&self) -> String {
-        self.decisions.person().stored_id()
+        self.person_of(&self.caller.principal)
+    }
+
+    /// The person behind a principal, likewise.
+    pub(super) fn person_of(&self, principal: &Principal) -> String {
+        self.decisions.person_of(principal).stored_id()
+    }
+
+    /// Whether it is the caller.
+    pub(super) fn is_caller(&self, principal: &Principal) -> bool {
+        *principal == self.caller.principal
+    }
+
+    /// Whether another may do the same.
+    pub(super) fn is_allowed(&self, principal: &Principal) -> bool {
+        self.decisions.would_allow(principal, self.object, self.action)
+    }
+
+    /// Reaches a subject of whom something is told.
+    pub(super) fn reach(&self, keys: &TenantKeys, subject: &Subject) -> Result<(), Halt> {
+        let spending = self.service.guard.account(
+            &self.caller.principal,
+            self.decisions.budget(),
+            self.service.log.believed_secs(),
+        );
+        let spent = spending.spend(*keys.tag(subject).as_bytes());
+        spent.map_err(|over| self.refuse(Refusal::OverBudget { over: over.message }))
     }
 
     pub(super) fn record(&self, targets: Targets, effect: String) -> Result<Record, Halt> {

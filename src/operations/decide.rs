@@ -56,9 +56,16 @@ impl<'a> Decisions<'a> {
         &self.made.push_mut((object, action, decision)).2
     }
 
-    /// The person behind the caller.
-    pub(super) fn person(&self) -> Person {
-        self.policy.person_of(self.principal)
+    /// The person behind a principal.
+    pub(super) fn person_of(&self, principal: &Principal) -> Person {
+        self.policy.person_of(principal)
+    }
+
+    /// Whether another principal may do this to a control-plane object.
+    pub(super) fn would_allow(&self, principal: &Principal, object: ControlObject, action: Action) -> bool {
+        let object = Object::Control(object);
+        let question = Question { principal, tenant: self.tenant, object: &object, action, purpose: self.purpose };
+        is_allow(&self.policy.decide(&question, self.now_secs))
     }
 
     /// What the writer has to find unchanged.

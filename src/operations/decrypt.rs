@@ -147,7 +147,7 @@ pub(super) async fn open(
 
     // Guard, and find the keys. What is not even shaped like a ciphertext needs none.
     let tenant_keys = service.tenant_keys(&header.tenant, at).await?;
-    let spending = service.guard.account(&caller.principal, decisions.budget(), now);
+    let spending = service.guard.account(&caller.principal, decisions.budget(), service.log.believed_secs());
     let wanted = wanted(&spending, &tenant_keys, fields, &mut served);
     let opening = service
         .keyring
@@ -182,8 +182,8 @@ pub(super) async fn open(
                         (Err(FieldError::INVALID_CIPHERTEXT), Some(*alias.as_bytes()))
                     }
                     Some(Err(NoKey::Erased)) => (Err(FieldError::ERASED), None),
-                    // Opening spends no budget.
-                    Some(Err(NoKey::OverBudget)) => (Err(FieldError::OVER_BUDGET), None),
+                    // Opening spends no budget, and what is closed opens.
+                    Some(Err(NoKey::OverBudget | NoKey::Closed)) => (Err(FieldError::OVER_BUDGET), None),
                 }
             }
         };

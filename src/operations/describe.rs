@@ -58,18 +58,19 @@ pub(super) fn reading(
     Ok(Record::encode(&asked.tenant, entry, targets.finish())?)
 }
 
-/// The record of a request that is allowed and yet can't be answered with what it asks for, and the reason.
+/// The record of a request that is allowed and yet can't be answered with what it asks for, the reason, and what it was about.
 pub(super) fn refused(
     service: &Service,
     operation: Operation,
     (caller, asked): (&Caller, &Checked),
     decisions: &Decisions<'_>,
-    (targets, reason): (Targets, &str),
+    (targets, reason, about): (Targets, &str, &str),
 ) -> Result<Record, Halt> {
     let mut entry = common(service, operation, caller, asked);
     decisions.describe(&mut entry);
     entry.verdict = stored::Verdict::Deny.into();
     entry.refusal = reason.to_owned();
+    entry.effect = about.to_owned();
     Ok(Record::encode(&asked.tenant, entry, targets.finish())?)
 }
 

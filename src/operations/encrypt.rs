@@ -10,6 +10,7 @@ use super::{
     data_keys::DATA_KEY_BYTES,
     decide::Decisions,
     describe,
+    guard::Spending,
     tags::Tags,
     validate::{self, Checked},
 };
@@ -19,7 +20,7 @@ use crate::{
     envelope::{self, Binding, Content, KeyId},
     id::{Action, Subject},
     identity::Caller,
-    keyring::{NoKey, WantSeal},
+    keyring::{NoKey, TenantKeys, WantSeal},
     policy::Snapshot,
     proto::stored::{self, Outcome},
 };
@@ -137,9 +138,8 @@ pub(super) async fn seal<T>(
 
     // Find or make the keys.
     let tenant_keys = service.tenant_keys(&header.tenant, at).await?;
-    // Sealing reaches nobody; an index does.
-    let budget = fields.iter().any(|field| field.index).then(|| decisions.budget()).flatten();
-    let spending = service.guard.account(&caller.principal, budget, now);
+    // Sealing reaches nobody; an index does, and whoever is told of an erasure.
+    let spending = service.guard.account(&caller.principal, decisions.budget(), service.log.believed_secs());
     let mut tags = Tags::new(&tenant_keys);
     let permitted = || fields.iter().zip(&allowed).filter_map(|(field, allowed)| allowed.then_some(field));
     let wanted: Vec<WantSeal<'_>> = permitted()
@@ -148,6 +148,7 @@ pub(super) async fn seal<T>(
             category: &field.class.category,
             seals: 1,
             age_max_secs: field.class.retention.seals_for_secs(),
+            is_moved: false,
         })
         .collect();
     let (sealing, _turn) = service.sealing(&tenant_keys, &wanted, at).await?;
@@ -182,7 +183,9 @@ pub(super) async fn seal<T>(
             }
             Some((Err(no_key), _)) => match no_key {
                 NoKey::OverBudget => (Err(FieldError::OVER_BUDGET), None),
-                NoKey::Erased => (Err(FieldError::ERASED), None),
+                // That somebody was erased, or has left, is charged: it tells that there was somebody.
+                NoKey::Erased => (Err(charged(&spending, &tenant_keys, field).unwrap_or(FieldError::ERASED)), None),
+                NoKey::Closed => (Err(charged(&spending, &tenant_keys, field).unwrap_or(FieldError::CLOSED)), None),
                 // Sealing makes the key that is not there.
                 NoKey::UnknownSubject | NoKey::NoSuchKey { .. } => (Err(FieldError::UNKNOWN_SUBJECT), None),
             },
@@ -201,4 +204,9 @@ pub(super) async fn seal<T>(
     let effects = Effects { writes: sealing.effects, ..Effects::default() };
     let (grounds, changes) = ((decisions.basis(), sealing.rests), (effects, sealing.pending));
     service.settle(record, grounds, changes, answered(answer)).await
+}
+
+/// Spends on a customer of whom something is told; why that is not so, if the budget is spent.
+fn charged(spending: &Spending, keys: &TenantKeys, field: &Sealable) -> Option<FieldError> {
+    spending.spend(*keys.tag(&field.subject).as_bytes()).err()
 }

@@ -13,7 +13,7 @@ use super::{
     Halt, Header, Operation, Service, Violation, apart, check,
     decide::{Decisions, is_allow},
     describe,
-    refusal::{Denied, Refusal},
+    refusal::{Refusal, Refusing},
     validate::{self, Checked},
 };
 use crate::{
@@ -269,6 +269,6 @@ fn fit(explained: &mut [Explained], bytes_max: usize) {
 }
 
 /// An entry that is not there, or not this tenant's.
-fn no_entry(header: &Checked, record: crate::audit::Record) -> Halt {
-    Halt::Refused(Denied { tenant: header.tenant.clone(), record }, Refusal::NoEntry)
+fn no_entry(record: crate::audit::Record) -> Halt {
+    Halt::Refused(Box::new(Refusing { record, policy: None, refusal: Refusal::NoEntry }))
 }

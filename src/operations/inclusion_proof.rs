@@ -8,7 +8,7 @@ use super::{
     consistency_proof::unproved,
     decide::Decisions,
     describe,
-    refusal::{Denied, Refusal},
+    refusal::{Refusal, Refusing},
     search,
     validate::{self, Checked},
 };
@@ -98,7 +98,7 @@ impl Operation for GetInclusionProof {
             Entry::Index(index) => by_index(service, caller, header, *index).await?,
         };
         let Some((index, leaf_hash)) = leaf else {
-            return Err(Halt::Refused(Denied { tenant: header.tenant.clone(), record }, Refusal::NoEntry));
+            return Err(Halt::Refused(Box::new(Refusing { record, policy: basis.policy, refusal: Refusal::NoEntry })));
         };
         let published = service.log.published();
         let hashes = service.log.history().prove_leaf(&published.edge, index, &leaf_hash).await.map_err(unproved)?;

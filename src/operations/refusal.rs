@@ -99,7 +99,7 @@ pub enum Halt {
     /// Nothing of it is allowed: to be recorded and refused.
     Denied(Denied),
     /// It is allowed and can't be had: to be recorded and refused.
-    Refused(Denied, Refusal),
+    Refused(Box<Refusing>),
     /// It is allowed, and nothing is done in the tenant: to be recorded and refused.
     Tenant(tenants::refusal::Refusal),
     /// No further attempt helps.
@@ -111,6 +111,15 @@ pub enum Halt {
 pub struct Denied {
     pub(super) tenant: Tenant,
     pub(super) record: Record,
+}
+
+/// A request that is allowed and can't be had, with its record.
+#[derive(Debug)]
+pub struct Refusing {
+    pub(super) record: Record,
+    /// The policy by which it is allowed: what it is refused for is told to nobody else. `None` where anybody may ask.
+    pub(super) policy: Option<(u64, Option<u64>)>,
+    pub(super) refusal: Refusal,
 }
 
 /// Why one field has no result.
@@ -131,6 +140,8 @@ pub enum Reason {
     InvalidCiphertext,
     /// The subject's key for this category was destroyed.
     Erased,
+    /// The subject was closed.
+    Closed,
     /// Nothing was ever sealed for this subject and category.
     UnknownSubject,
     /// The value is not one of its class.
@@ -148,6 +159,8 @@ impl FieldError {
     };
     pub(super) const ERASED: Self =
         Self { reason: Reason::Erased, message: "this subject's key for this category was destroyed" };
+    pub(super) const CLOSED: Self =
+        Self { reason: Reason::Closed, message: "this subject is closed: reinstate it to seal for it again" };
     pub(super) const UNKNOWN_SUBJECT: Self =
         Self { reason: Reason::UnknownSubject, message: "nothing was ever sealed for this subject and category" };
     pub(super) const OVER_BUDGET: Self =
@@ -177,6 +190,7 @@ impl FieldError {
             Reason::Denied => Outcome::Denied,
             Reason::InvalidCiphertext => Outcome::InvalidCiphertext,
             Reason::Erased => Outcome::SubjectErased,
+            Reason::Closed => Outcome::SubjectClosed,
             Reason::UnknownSubject => Outcome::UnknownSubject,
             Reason::InvalidValue => Outcome::InvalidValue,
             Reason::OverBudget => Outcome::OverBudget,
@@ -254,18 +268,19 @@ impl Service {
         self.refuse(kind, DENIED_EACH_MAX, || Some(record), Refusal::Denied { tenant }).await
     }
 
-    /// What a request is refused for though the caller may ask it, recorded like an answer.
-    pub(super) async fn refuse_answer(
-        &self,
-        operation: Operation,
-        caller: &Caller,
-        refused: Denied,
-        refusal: Refusal,
-    ) -> Failure {
-        let Denied { tenant, record } = refused;
-        let principal = Some(caller.principal.clone());
-        let kind = tally::Kind { operation, principal, tenant, reason: refusal.reason() };
-        self.refuse(kind, DENIED_EACH_MAX, || Some(record), refusal).await
+    /// What a request is refused for though the caller may ask it: recorded like an answer, and released by the policy that is in
+    /// force then. `None` if that is another: decide again.
+    pub(super) async fn refuse_answer(&self, refusing: Refusing) -> Option<Failure> {
+        let Refusing { record, policy, refusal } = refusing;
+        let basis = audit::Basis { policy, ..Default::default() };
+        let refusal = audit::Unreleased::new(refusal);
+        match self.log.commit(record, basis, audit::Effects::default(), refusal).await {
+            Ok(released) => Some(Failure::Refused(released)),
+            Err(Refused::Stale) => None,
+            Err(Refused::TooLong) => Some(Failure::Internal),
+            Err(Refused::Full) => Some(Failure::Full),
+            Err(Refused::Unavailable) => Some(Failure::Unavailable),
+        }
     }
 
     /// What is not done in a tenant that is elsewhere, or ending.

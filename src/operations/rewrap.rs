@@ -78,6 +78,8 @@ struct AskedField {
 
 /// What became of one field before it is sealed anew.
 enum Stage {
+    /// It is a ciphertext, and stays as it is.
+    Stays(Arc<SubjectKey>),
     /// It was opened.
     Opened(Plaintext, Arc<SubjectKey>),
     /// It has no result, and perhaps a subject.
@@ -131,12 +133,22 @@ impl Operation for Rewrap {
         let tenant_keys = service.tenant_keys(&header.tenant, at).await?;
         let mut tags = Tags::new(&tenant_keys);
         let named = fields.iter().map(|field| envelope::key_id(&field.ciphertext).ok()).collect::<Vec<_>>();
+        // Whoever moves a customer's values learns that there is one.
+        let spending = service.guard.account(&caller.principal, decisions.budget(), service.log.believed_secs());
+        let reached: Vec<Result<(), FieldError>> = fields
+            .iter()
+            .zip(allowed)
+            .map(|(field, allowed)| match allowed {
+                true => spending.spend(*tags.tag(&field.subject).as_bytes()),
+                false => Err(FieldError::DENIED),
+            })
+            .collect();
         let wanted: Vec<WantOpen<'_>> = fields
             .iter()
             .zip(&named)
-            .zip(&allowed)
-            .filter_map(|((field, named), allowed)| {
-                let key_id = allowed.then_some(*named).flatten()?;
+            .zip(&reached)
+            .filter_map(|((field, named), reached)| {
+                let key_id = reached.is_ok().then_some(*named).flatten()?;
                 Some(WantOpen { tag: tags.tag(&field.subject), category: &field.class.category, key_id })
             })
             .collect();
@@ -146,11 +158,14 @@ impl Operation for Rewrap {
         let stages: Vec<Stage> = fields
             .iter()
             .zip(&named)
-            .zip(&allowed)
-            .map(|((field, named), allowed)| match allowed.then_some(*named) {
-                None => Stage::Failed(FieldError::DENIED, None),
-                Some(None) => Stage::Failed(FieldError::INVALID_CIPHERTEXT, None),
-                Some(Some(_)) => open(header, field, keys.next()),
+            .zip(&reached)
+            .map(|((field, named), reached)| match (reached, named) {
+                (Err(error), _) => Stage::Failed(*error, None),
+                (Ok(()), None) => Stage::Failed(FieldError::INVALID_CIPHERTEXT, None),
+                (Ok(()), Some(_)) => match open(header, field, keys.next()) {
+                    Stage::Opened(_, key) if stays(field) => Stage::Stays(key),
+                    stage @ (Stage::Opened(..) | Stage::Stays(_) | Stage::Failed(..)) => stage,
+                },
             })
             .collect();
 
@@ -162,6 +177,7 @@ impl Operation for Rewrap {
                 category: &field.class.category,
                 seals: 1,
                 age_max_secs: field.class.retention.seals_for_secs(),
+                is_moved: true,
             })
             .collect();
         let (sealing, _turn) = service.sealing(&tenant_keys, &wanted, at).await?;
@@ -174,6 +190,15 @@ impl Operation for Rewrap {
         for (field, stage) in fields.iter().zip(stages) {
             let (result, alias) = match stage {
                 Stage::Failed(error, alias) => (Err(error), alias),
+                Stage::Stays(key) => (
+                    Ok(Rewrapped {
+                        ciphertext: field.ciphertext.clone(),
+                        changed: false,
+                        key_id: key.sealing().id(),
+                        key_version: key.version(),
+                    }),
+                    Some(key.alias()),
+                ),
                 Stage::Opened(plaintext, key) => match newest.next() {
                     Some((Ok(newest), nonce)) => {
                         (seal(header, field, &plaintext, (&key, newest), nonce), Some(newest.alias()))
@@ -195,6 +220,11 @@ impl Operation for Rewrap {
         let grounds = (decisions.basis(), Rests { relied, rewritten });
         service.settle(record, grounds, (effects, sealing.pending), answer).await
     }
+}
+
+/// Whether a field is kept by the age of its key: under a newer one it would be kept longer than it may be.
+fn stays(field: &AskedField) -> bool {
+    field.class.retention.seals_for_secs().is_some()
 }
 
 fn open(header: &Checked, field: &AskedField, key: Option<Result<Arc<SubjectKey>, NoKey>>) -> Stage {
@@ -236,6 +266,7 @@ fn failed(no_key: &NoKey) -> (FieldError, Option<Alias>) {
         NoKey::UnknownSubject => (FieldError::UNKNOWN_SUBJECT, None),
         NoKey::NoSuchKey { alias } => (FieldError::INVALID_CIPHERTEXT, Some(*alias)),
         NoKey::Erased => (FieldError::ERASED, None),
+        NoKey::Closed => (FieldError::CLOSED, None),
         NoKey::OverBudget => (FieldError::OVER_BUDGET, None),
     }
 }

@@ -209,7 +209,8 @@ pub async fn tenant(
 /// A store that fails, or a tenant's record that can't be read.
 pub async fn tenants(store: &dyn Store, keyring: &Keyring) -> Result<Tenants, Error> {
     let tenants = Tenants::default();
-    tenants.add(keyring.lives(store, None, usize::MAX).await?.iter().map(|life| life.tenant().clone()));
+    let lives = keyring.lives(store, None, usize::MAX).await?;
+    tenants.add(lives.iter().map(|life| (life.tenant().clone(), life.region().to_owned())));
     Ok(tenants)
 }
 
@@ -222,6 +223,16 @@ pub async fn new_anchor(log: &Log) -> Result<(), Error> {
     let entry = stored::Entry { effect, policy_version: log.policy_version(), ..entry(Operation::Start) };
     commit(log, &Tenant::system(), entry, Basis::default(), Effects::default()).await?;
     Ok(())
+}
+
+/// Records that somebody says the clock is right, after it was seen to step.
+///
+/// # Errors
+/// The log can't be written.
+pub(super) async fn clock_confirmed(service: &Service) -> Result<(), Refused> {
+    let effect = "the clock is said to be right: what is kept for its time is erased again".to_owned();
+    let entry = stored::Entry { effect, policy_version: service.log.policy_version(), ..entry(Operation::Start) };
+    commit(&service.log, &Tenant::system(), entry, Basis::default(), Effects::default()).await
 }
 
 /// Records that a server started.

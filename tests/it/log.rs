@@ -235,6 +235,8 @@ async fn a_clock_that_leaps_ahead_is_not_believed_before_the_next_start() {
     bench.commit(Basis::default(), Effects::default()).await.unwrap();
     let secs: Vec<_> = bench.all().await.iter().map(|entry| entry.time_unix_micros / 1_000_000).collect();
     assert_eq!(secs, [NOW, NOW + 600, NOW + 600]);
+    // Nor by whoever stores times without an entry of its own.
+    assert_eq!((bench.log.believed_secs(), bench.log.now_secs()), (NOW + 600, NOW + 315_360_000));
     // Repaired, nothing of it is left; after a start, the clock is taken at its word.
     bench.clock.set_wall_secs(NOW + 700);
     bench.commit(Basis::default(), Effects::default()).await.unwrap();

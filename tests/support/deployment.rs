@@ -138,9 +138,23 @@ impl Deployment {
         self.address = address;
     }
 
+    /// The same, by somebody who says that the clock is right.
+    pub async fn run_confirmed_at(&mut self, machine: Machine) {
+        let (running, address) = run_with(machine, self.dir.path(), (Changed::Refuse, true)).await;
+        self.running = Some(running);
+        self.address = address;
+    }
+
+    /// The same, where the policy's files are the next version.
+    pub async fn run_adopting_at(&mut self, machine: Machine) {
+        let (running, address) = run_with(machine, self.dir.path(), (Changed::Adopt, false)).await;
+        self.running = Some(running);
+        self.address = address;
+    }
+
     /// The same, where the policy's files may be others than the policy in force.
     pub async fn run_with(&mut self, changed: Changed) {
-        let (running, address) = run_with(Machine::this(), self.dir.path(), changed).await;
+        let (running, address) = run_with(Machine::this(), self.dir.path(), (changed, false)).await;
         self.running = Some(running);
         self.address = address;
     }
@@ -332,13 +346,18 @@ pub async fn run(dir: &Path) -> (Running, SocketAddr) {
 
 /// The same, with time and randomness of the test's choice.
 pub async fn run_on(machine: Machine, dir: &Path) -> (Running, SocketAddr) {
-    run_with(machine, dir, Changed::Refuse).await
+    run_with(machine, dir, (Changed::Refuse, false)).await
 }
 
-async fn run_with(machine: Machine, dir: &Path, policy_changed: Changed) -> (Running, SocketAddr) {
+async fn run_with(
+    machine: Machine,
+    dir: &Path,
+    (policy_changed, clock_is_right): (Changed, bool),
+) -> (Running, SocketAddr) {
     let config = Config::load(&dir.join("privet.toml")).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let options = Options { listener, policy_changed, new_anchor: false, dev: DevCertificates::Refused };
+    let options =
+        Options { listener, policy_changed, new_anchor: false, clock_is_right, dev: DevCertificates::Refused };
     let running = serve::start_on(machine, config, options).await.unwrap();
     let address = running.address();
     (running, address)

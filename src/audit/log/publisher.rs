@@ -9,11 +9,12 @@
 use std::{
     sync::{Arc, atomic::Ordering, mpsc},
     thread::{Builder, JoinHandle},
+    time::Duration,
 };
 
 use tokio::sync::oneshot;
 
-use super::{Appended, Leaf, Published, Refused, Shared};
+use super::{Appended, Leaf, Published, Refused, Shared, micros};
 use crate::{
     audit::{anchor::Anchor, note::SignerKey},
     store,
@@ -26,6 +27,8 @@ const AHEAD_MAX: usize = 8;
 pub(super) struct Publication {
     pub(super) published: Published,
     pub(super) time_unix_micros: u64,
+    /// When the newest group was written, by the monotonic clock; `None`: before this start.
+    pub(super) synced_at: Option<Duration>,
     pub(super) policy_version: u64,
     pub(super) sealed_end: u64,
     pub(super) retained_from: u64,
@@ -109,6 +112,10 @@ impl Drop for Publisher {
 impl Publication {
     fn publish(self, shared: &Shared) {
         let entries = self.published.edge.size();
+        if let Some(synced_at) = self.synced_at {
+            // 0 says that there was none.
+            shared.synced_at_micros.store(micros(synced_at).max(1), Ordering::Release);
+        }
         shared.time_unix_micros.store(self.time_unix_micros, Ordering::Release);
         shared.policy_version.store(self.policy_version, Ordering::Release);
         if let Some(signer) = self.signer {

@@ -6,7 +6,7 @@ use prost::Message;
 use tokio::sync::mpsc;
 
 use super::{
-    Asked, Basis, Effects, Job, Leaf, Published, Refused, Sealed, Shared,
+    Asked, Basis, Effects, Job, Leaf, Published, Refused, Sealed, Shared, believed, micros,
     position::Position,
     publisher::{Publication, Publisher},
     sign,
@@ -38,8 +38,6 @@ const GROUP_BYTES_MAX: usize = 4 << 20;
 const RECENT_SLOTS_MAX: usize = 262_144;
 /// How often a batch whose fate the backend can't tell is committed again.
 const UNKNOWN_RETRIES_MAX: usize = 3;
-/// How far the wall clock may run ahead of the monotonic one between two groups: a leap second, a correction, a short sleep.
-const LEAP_MICROS_MAX: u64 = 3_600_000_000;
 /// Salts drawn at once.
 const SALTS: usize = 64;
 
@@ -153,6 +151,7 @@ impl Writer {
         self.publisher.publish(Publication {
             published: Published::new(&self.state, &self.state.checkpoint, &self.edge),
             time_unix_micros: self.state.last_time_unix_micros,
+            synced_at: self.synced_at,
             policy_version: self.state.policy_version,
             sealed_end: self.state.sealed_end,
             retained_from: self.state.retained_from,
@@ -169,16 +168,14 @@ impl Writer {
         let last = self.state.last_time_unix_micros;
         let wall = self.clock.wall_micros();
         let Some(since) = self.synced_at else { return last.max(wall) };
-        let elapsed = u64::try_from(self.clock.monotonic().saturating_sub(since).as_micros()).unwrap_or(u64::MAX);
-        let expected = last.saturating_add(elapsed);
-        if wall > expected.saturating_add(LEAP_MICROS_MAX) {
+        let believed = believed(last, wall, micros(self.clock.monotonic().saturating_sub(since)));
+        if believed < wall {
             tracing::error!(
-                ahead_secs = (wall - expected) / 1_000_000,
+                ahead_secs = (wall - believed) / 1_000_000,
                 "the wall clock leapt ahead and is not believed; set it right, or restart if it is right"
             );
-            return expected;
         }
-        last.max(wall)
+        believed
     }
 
     /// Makes a group durable; gives the key that signs from the next one on, if that is new.

@@ -234,6 +234,7 @@ fn target(target: &AuditTarget, operation: &str) -> String {
         | Outcome::Denied
         | Outcome::InvalidCiphertext
         | Outcome::SubjectErased
+        | Outcome::SubjectClosed
         | Outcome::UnknownSubject
         | Outcome::InvalidValue
         | Outcome::OverBudget

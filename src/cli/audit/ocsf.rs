@@ -92,6 +92,7 @@ fn good(outcome: Outcome) -> bool {
         | Outcome::Denied
         | Outcome::InvalidCiphertext
         | Outcome::SubjectErased
+        | Outcome::SubjectClosed
         | Outcome::UnknownSubject
         | Outcome::InvalidValue
         | Outcome::OverBudget

@@ -65,6 +65,7 @@ impl From<crate::proto::v1::FieldError> for Failure {
             | Reason::Denied
             | Reason::InvalidCiphertext
             | Reason::SubjectErased
+            | Reason::SubjectClosed
             | Reason::UnknownSubject
             | Reason::OverBudget => Self::refused(message),
         };
@@ -254,6 +255,7 @@ mod tests {
             (Reason::Denied, Exit::Refused),
             (Reason::InvalidCiphertext, Exit::Refused),
             (Reason::SubjectErased, Exit::Refused),
+            (Reason::SubjectClosed, Exit::Refused),
             (Reason::OverBudget, Exit::Refused),
             (Reason::InvalidValue, Exit::Usage),
         ] {

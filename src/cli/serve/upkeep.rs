@@ -30,7 +30,7 @@ pub(super) struct Upkeep {
 
 impl Upkeep {
     /// Starts them.
-    pub(super) fn start(service: &Arc<Service>, rules: Rules) -> Self {
+    pub(super) fn start(service: &Arc<Service>, rules: Rules, clock_is_right: bool) -> Self {
         let (rest, resting) = watch::channel(false);
         let segments = Segments::new(service.log.clone(), service.store.clone(), rules).map(Arc::new);
         let held = service.clone();
@@ -47,7 +47,7 @@ impl Upkeep {
             }))
         }));
         let held = service.clone();
-        let sweeper = Arc::new(Sweeper::new(service.clone()));
+        let sweeper = Arc::new(Sweeper::new(service.clone(), clock_is_right));
         others.push(tokio::spawn(kept_up("retention", move || sweep_each_second(Arc::clone(&sweeper), held.clone()))));
         let held = service.clone();
         let tallying = kept_up("recording of counts", move || flush_each_second(held.clone(), resting.clone()));

@@ -122,6 +122,7 @@ fn deed(data: &AccessedData, access: &Access) -> String {
         Outcome::Allowed => operation(access),
         Outcome::InvalidCiphertext
         | Outcome::SubjectErased
+        | Outcome::SubjectClosed
         | Outcome::UnknownSubject
         | Outcome::InvalidValue
         | Outcome::OverBudget

@@ -60,6 +60,7 @@ prop_compose! {
             categories: categories.collect(),
             holds: holds.collect(),
             closed_unix_secs,
+            loosened_unix_secs: closed_unix_secs / 2,
             erased: erased.into_iter().enumerate().map(|(n, id)| stored::ErasedCategory {
                 category: category(1_000 + n).to_string(),
                 erasure_id: id.to_vec(),
@@ -90,7 +91,7 @@ proptest! {
             assert_eq!(Record::open(place, &bucket, &framed.encode_to_vec()).err(), Some(NotThis::Sealed));
             // Even bytes that the bucket key did seal.
             let mut sealed_body = vec![FORMAT];
-            sealed_body.extend(aead::seal(&bucket.key, &[0; NONCE_BYTES], &body_place(place), &bytes));
+            sealed_body.extend(aead::seal(&bucket.key, &[0; NONCE_BYTES], &body_place(place, FORMAT), &bytes));
             let sealed = stored::SubjectRecord { sealed_body }.encode_to_vec();
             assert_ne!(Record::open(place, &bucket, &sealed).err(), Some(NotThis::Sealed));
         });
@@ -166,10 +167,18 @@ fn a_record_from_before_there_were_erasures_opens() {
     let place = Place { tenant: &acme, tag: TAG, bucket: &bucket };
     let mut record = Record::new(Alias([2; 16]), Arc::clone(&bucket));
     record.push(&category(1), largest(1));
-    let mut sealed = stored::SubjectRecord::decode(record.seal(place, &[3; NONCE_BYTES]).as_slice()).unwrap();
-    for (format, opens) in [(0, false), (1, true), (2, true), (3, false)] {
-        sealed.sealed_body[0] = format;
-        assert_eq!(Record::open(place, &bucket, &sealed.encode_to_vec()).is_ok(), opens, "{format}");
+    let old = |format: u8| {
+        let body = record.body().encode_to_vec();
+        let sealed = aead::seal(&bucket.key, &[3; NONCE_BYTES], &body_place(place, 1), &body);
+        stored::SubjectRecord { sealed_body: [&[format], sealed.as_slice()].concat() }.encode_to_vec()
+    };
+    for (format, opens) in [(0, false), (1, true), (2, true), (3, false), (4, false)] {
+        assert_eq!(Record::open(place, &bucket, &old(format)).is_ok(), opens, "{format}");
+    }
+    let mut new = stored::SubjectRecord::decode(record.seal(place, &[3; NONCE_BYTES]).as_slice()).unwrap();
+    for (format, opens) in [(1, false), (2, false), (3, true), (4, false)] {
+        new.sealed_body[0] = format;
+        assert_eq!(Record::open(place, &bucket, &new.encode_to_vec()).is_ok(), opens, "{format}");
     }
 }
 

@@ -17,7 +17,13 @@ async fn prepare(world: &World, wanted: &[(&str, &Category, u32)]) -> Sealing {
     let wanted: Vec<_> = wanted.iter().map(want).collect();
     let wanted: Vec<_> = wanted
         .iter()
-        .map(|(tag, category, seals)| WantSeal { tag: *tag, category, seals: *seals, age_max_secs: None })
+        .map(|(tag, category, seals)| WantSeal {
+            tag: *tag,
+            category,
+            seals: *seals,
+            age_max_secs: None,
+            is_moved: false,
+        })
         .collect();
     world.keyring.for_sealing(&world.store, &tenant, &wanted, world.at()).await.unwrap()
 }
@@ -174,6 +180,49 @@ async fn a_count_is_written_each_4096_and_survives_a_restart() {
     assert_eq!(count(&world, "anna", &account).await, SEALS_UNSAVED_MAX);
 }
 
+#[tokio::test]
+async fn a_count_that_was_written_down_is_not_written_again_with_each_seal() {
+    let world = World::new();
+    let account = category("account");
+    world.seal("acme", "anna", &account, 4_095).await;
+    for (seals, writes) in [(1, 1), (1, 0), (4_000, 0), (100, 1), (1, 0)] {
+        let sealing = prepare(&world, &[("anna", &account, seals)]).await;
+        assert_eq!(sealing.effects.len(), writes, "{seals}");
+        if writes > 0 {
+            let committed = world.commit(&sealing.rests, &sealing.effects).unwrap();
+            world.keyring.settle(sealing.pending, committed);
+        }
+    }
+    // What failed to be committed is tried again.
+    let failed = prepare(&world, &[("anna", &account, 4_096)]).await;
+    assert_eq!(failed.effects.len(), 1);
+    drop(failed);
+    assert_eq!(prepare(&world, &[("anna", &account, 1)]).await.effects.len(), 1);
+}
+
+#[tokio::test]
+async fn a_closed_subject_is_sealed_for_only_what_was_sealed_before() {
+    let world = World::new();
+    let account = category("account");
+    world.seal("acme", "anna", &account, 1).await;
+    let tenant = world.tenant("acme").await;
+    let tag = tenant.tag(&subject("anna"));
+    let mut subjects = world.keyring.subjects(&world.store, &tenant, [tag], world.at()).await.unwrap();
+    subjects.close(0, 7, 9).unwrap();
+    let changes = world.keyring.changes(subjects).unwrap();
+    let committed = world.commit(&changes.rests, &changes.effects).unwrap();
+    world.keyring.settle(changes.pending, committed);
+    for (is_moved, category, sealed) in [
+        (false, account.clone(), Err(NoKey::Closed)),
+        (false, category("billing"), Err(NoKey::Closed)),
+        (true, account.clone(), Ok(())),
+    ] {
+        let want = WantSeal { tag, category: &category, seals: 1, age_max_secs: None, is_moved };
+        let sealing = world.keyring.for_sealing(&world.store, &tenant, &[want], world.at()).await.unwrap();
+        assert_eq!(sealing.keys[0].as_ref().map(drop).map_err(|no_key| *no_key), sealed);
+    }
+}
+
 /// The count as it is stored.
 async fn count(world: &World, id: &str, category: &Category) -> u64 {
     let tenant = world.tenant("acme").await;
@@ -279,7 +328,13 @@ async fn without_randomness_no_key_is_made_and_old_ones_seal_on() {
     world.entropy.broken.store(1, Ordering::Relaxed);
     world.seal("acme", "anna", &account, 1).await;
     let tenant = world.tenant("acme").await;
-    let want = WantSeal { tag: tenant.tag(&subject("ben")), category: &account, seals: 1, age_max_secs: None };
+    let want = WantSeal {
+        tag: tenant.tag(&subject("ben")),
+        category: &account,
+        seals: 1,
+        age_max_secs: None,
+        is_moved: false,
+    };
     let made = world.keyring.for_sealing(&world.store, &tenant, &[want], world.at()).await;
     assert!(matches!(made, Err(Error::Entropy(_))));
 }

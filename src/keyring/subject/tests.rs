@@ -19,7 +19,7 @@ fn commit(world: &World, subjects: Subjects) -> Changes {
     let mut changes = world.keyring.changes(subjects).unwrap();
     let committed = world.commit(&changes.rests, &changes.effects).unwrap();
     let pending =
-        Pending { tenant: changes.pending.tenant.clone(), records: std::mem::take(&mut changes.pending.records) };
+        Pending { records: std::mem::take(&mut changes.pending.records), ..Pending::none(&changes.pending.tenant) };
     world.keyring.settle(pending, committed);
     changes
 }
@@ -45,7 +45,7 @@ async fn open(world: &World, id: &str, category: &Category, key: crate::envelope
 
 async fn try_seal(world: &World, id: &str, category: &Category) -> Result<(), NoKey> {
     let tenant = world.tenant("acme").await;
-    let want = WantSeal { tag: tenant.tag(&subject(id)), category, seals: 1, age_max_secs: None };
+    let want = WantSeal { tag: tenant.tag(&subject(id)), category, seals: 1, age_max_secs: None, is_moved: false };
     let sealing = world.keyring.for_sealing(&world.store, &tenant, &[want], world.at()).await.unwrap();
     sealing.keys.into_iter().next().unwrap().map(|_| ())
 }
@@ -106,7 +106,7 @@ async fn who_comes_back_has_new_keys_and_a_new_alias() {
     let first = world.seal("acme", "anna", &account, 1).await;
     erase(&world, "anna", None, FIRST).await.unwrap();
     let mut subjects = read(&world, "anna").await;
-    subjects.close(0, 9);
+    subjects.close(0, 9, 9);
     assert_eq!(subjects.reinstate(0), Some(true));
     commit(&world, subjects);
     assert_eq!(read(&world, "anna").await.reinstate(0), Some(false));
@@ -137,8 +137,8 @@ async fn a_hold_stops_what_erases_and_nothing_that_erased_already() {
     for id in ["CASE-1", "CASE-2"] {
         assert!(erase(&world, "anna", None, SECOND).await.is_err());
         let mut subjects = read(&world, "anna").await;
-        assert_eq!(subjects.release_hold(0, "CASE-3"), None);
-        assert_eq!(subjects.release_hold(0, id), Some(hold(id)));
+        assert_eq!(subjects.release_hold(0, "CASE-3", 9), None);
+        assert_eq!(subjects.release_hold(0, id, 9), Some(hold(id)));
         commit(&world, subjects);
     }
     assert_eq!(erase(&world, "anna", None, SECOND).await, Ok(vec![FIRST, SECOND]));
@@ -152,7 +152,7 @@ async fn what_is_unknown_is_neither_erased_nor_held_nor_closed() {
     assert!(subjects.view(0).is_none());
     assert_eq!(subjects.erase(0, None, FIRST), Err(Unerased::Unknown));
     assert_eq!(subjects.place_hold(0, hold("CASE-1")), Holding::Unknown);
-    assert_eq!((subjects.release_hold(0, "CASE-1"), subjects.close(0, 9)), (None, None));
+    assert_eq!((subjects.release_hold(0, "CASE-1", 9), subjects.close(0, 9, 9)), (None, None));
     assert!(world.keyring.changes(subjects).unwrap().effects.is_empty());
     assert_eq!(erase(&world, "anna", Some(&[category("billing")]), FIRST).await, Err(Unerased::Unknown));
 }
@@ -190,7 +190,7 @@ async fn a_full_record_takes_the_longest_hold_and_the_first_closure_counts() {
     let longest = |id: &str| stored::Hold { id: id.repeat(64), placed_by: "p".repeat(258), ..hold("") };
     assert!(matches!(subjects.place_hold(0, longest("a")), Holding::Placed(_)));
     assert_eq!(subjects.place_hold(0, longest("b")), Holding::Full);
-    assert_eq!((subjects.close(0, 9), subjects.close(0, 10)), (Some(9), Some(9)));
+    assert_eq!((subjects.close(0, 9, 9), subjects.close(0, 10, 10)), (Some(9), Some(9)));
     let changes = commit(&world, subjects);
     assert!(changes.effects[0].value.as_ref().unwrap().len() <= VALUE_BYTES_MAX);
     assert_eq!(read(&world, "anna").await.view(0).unwrap().holds().len(), 1);

@@ -41,7 +41,7 @@ pub(super) async fn explain(
     let Some(entry) = entry.filter(|entry| entry.tenant == header.tenant.as_str()) else {
         targets.add(ControlObject::Audit.as_str(), Action::Read.as_str(), Outcome::Allowed, None);
         let effect = format!("of entry {index}, which the tenant does not have");
-        return Err(no_entry(header, record(targets, &permission, effect)?));
+        return Err(no_entry(record(targets, &permission, effect)?));
     };
 
     // May it ask about whom the entry is about?

@@ -69,8 +69,8 @@ impl Operation for RetireKeyVersions {
         let retired = match subjects.retire(0, category, *up_to_version) {
             Ok(retired) => retired,
             Err(Unretired::Unknown) => return Err(attempt.refuse(Refusal::Unknown)),
-            Err(Unretired::Newest) => return Err(attempt.refuse(Refusal::NewestVersion)),
-            Err(Unretired::Held(hold)) => return Err(attempt.refuse(Refusal::Held { hold })),
+            Err(Unretired::Newest) => return Err(attempt.refuse_of(&subjects, Refusal::NewestVersion)),
+            Err(Unretired::Held(hold)) => return Err(attempt.refuse_of(&subjects, Refusal::Held { hold })),
         };
         let effect = format!("{category}: {} versions up to {up_to_version} destroyed", retired.len());
         let record = attempt.record(attempt.one(&subjects), effect)?;

@@ -71,7 +71,9 @@ impl Operation for RotateSubjectKeys {
         let versions = match service.keyring.rotate(&mut subjects, 0, categories.as_deref()) {
             Ok(versions) => versions,
             Err(Unrotated::Unknown) => return Err(attempt.refuse(Refusal::Unknown)),
-            Err(Unrotated::Full(category)) => return Err(attempt.refuse(Refusal::NoVersionLeft { category })),
+            Err(Unrotated::Full(category)) => {
+                return Err(attempt.refuse_of(&subjects, Refusal::NoVersionLeft { category }));
+            }
         };
         let said: Vec<String> = versions.iter().map(|(category, number)| format!("{category} {number}")).collect();
         let record = attempt.record(attempt.one(&subjects), format!("new versions: {}", said.join(", ")))?;

@@ -14,7 +14,7 @@ use crate::{
         Halt, Service,
         decide::{add_distinct, is_allow},
         describe,
-        refusal::Denied,
+        refusal::{Denied, Refusing},
         validate::Checked,
     },
     policy::{Decision, Grant, Membership, Question, Snapshot, Tenants},
@@ -144,7 +144,9 @@ impl<'a> Rights<'a> {
         refusal: Refusal,
     ) -> Halt {
         match self.refusal(service, operation, asked, (action, refusal.reason()), String::new()) {
-            Ok(record) => Halt::Refused(Denied { tenant: asked.tenant.clone(), record }, refusal.into()),
+            Ok(record) => {
+                Halt::Refused(Box::new(Refusing { record, policy: Some(self.basis()), refusal: refusal.into() }))
+            }
             Err(halt) => halt,
         }
     }

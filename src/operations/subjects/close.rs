@@ -38,7 +38,7 @@ impl Operation for CloseSubject {
 
     fn validate(self, service: &Service, _: &Snapshot, caller: &Caller) -> Result<Asked, Violation> {
         let about = about(&self.header, self.subject, caller)?;
-        let now = service.log.now_secs();
+        let now = service.log.believed_secs();
         let rule = || Violation::new("close_time", "must be after 1970 and not in the future");
         let unix_secs = self
             .unix_secs
@@ -50,7 +50,8 @@ impl Operation for CloseSubject {
         let Asked { about, unix_secs } = asked;
         let attempt = Attempt::decide(service, caller, &about.header, Self::NAME, Action::Close)?;
         let (_, mut subjects, _turn) = attempt.read(std::slice::from_ref(&about.subject)).await?;
-        let closed = subjects.close(0, unix_secs.unwrap_or_else(|| service.log.now_secs()));
+        let now = service.log.believed_secs();
+        let closed = subjects.close(0, unix_secs.unwrap_or(now), now);
         let Some(closed) = closed else { return Err(attempt.refuse(Refusal::Unknown)) };
         let record = attempt.record(attempt.one(&subjects), format!("closed since {}", date(closed)))?;
         attempt.commit(record, subjects, Vec::new(), closed).await

@@ -54,6 +54,9 @@ pub struct Erasure {
     pub now: bool,
 }
 
+/// What an erasure's message has beside its certificate, at most.
+const ANSWER_BYTES_EACH: usize = 64;
+
 impl Operation for EraseSubjects {
     type Asked = Asked;
     type Answer = Vec<Result<Vec<Erasure>, Unerased>>;
@@ -87,13 +90,15 @@ impl Operation for EraseSubjects {
         let (_, mut subjects, _turn) = attempt.read(named).await?;
 
         // Erase.
-        let now = service.log.now_secs();
+        let now = service.log.believed_secs();
         let fresh = ids(service, named.len(), now)?;
         let erased: Vec<Result<Vec<ErasureId>, Unerased>> =
             fresh.iter().enumerate().map(|(at, id)| subjects.erase(at, categories.as_deref(), *id)).collect();
         // Of several, each has its own answer.
         match erased.as_slice() {
-            [Err(Unerased::Held(hold))] => return Err(attempt.refuse(Refusal::Held { hold: hold.clone() })),
+            [Err(Unerased::Held(hold))] => {
+                return Err(attempt.refuse_of(&subjects, Refusal::Held { hold: hold.clone() }));
+            }
             [Err(Unerased::Unknown)] => return Err(attempt.refuse(Refusal::Unknown)),
             _ => {}
         }
@@ -117,6 +122,12 @@ impl Operation for EraseSubjects {
         }
         let erasing = effects.len();
         before(service, header, &erased, &mut known).await?;
+        // Before anything is done: what can't be answered is not done either.
+        let certified = erased.iter().flatten().flatten().filter_map(|id| known.get(id));
+        let bytes: usize = certified.map(|certificate| certificate.len() + ANSWER_BYTES_EACH).sum();
+        if named.len() > 1 && bytes > service.limits.message_bytes_max {
+            return Err(attempt.refuse(Refusal::AnswerTooLong));
+        }
         let answer = fresh.iter().zip(erased).map(|(fresh, result)| {
             let erasure = |id: ErasureId| Some(Erasure { id, certificate: known.get(&id)?.clone(), now: id == *fresh });
             result.map(|erasures| erasures.into_iter().filter_map(erasure).collect())

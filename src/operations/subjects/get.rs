@@ -56,7 +56,8 @@ impl Operation for GetSubject {
 
     async fn attempt(service: &Service, caller: &Caller, asked: &About) -> Result<Released<Summary>, Halt> {
         let attempt = Attempt::decide(service, caller, &asked.header, Self::NAME, Action::Read)?;
-        let (_, subjects, _turn) = attempt.read(std::slice::from_ref(&asked.subject)).await?;
+        let (keys, subjects, _turn) = attempt.read(std::slice::from_ref(&asked.subject)).await?;
+        attempt.reach(&keys, &asked.subject)?;
         let Some(view) = subjects.view(0) else { return Err(attempt.refuse(Refusal::Unknown)) };
         let summary = summary(&view);
         let effect = format!("{} categories", summary.categories.len());

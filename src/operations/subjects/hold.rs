@@ -5,10 +5,8 @@ use crate::{
     audit::Released,
     id::{Action, Reference},
     identity::Caller,
-    keyring::{HOLD_REASON_BYTES_MAX, Holding, Standing},
-    operations::{
-        Halt, Header, Operation, Service, Violation, attempt::Attempt, policies::said::Said, tenants, validate,
-    },
+    keyring::{HOLD_REASON_BYTES_MAX, Holding},
+    operations::{Halt, Header, Operation, Service, Violation, attempt::Attempt, policies::said::Said, validate},
     policy::{Snapshot, says_why},
     proto::stored::{self, Hold},
 };
@@ -73,21 +71,19 @@ impl Operation for PlaceHold {
         let attempt = Attempt::decide(service, caller, &about.header, Self::NAME, Action::Hold)?;
         let (keys, mut subjects, _turn) = attempt.read(std::slice::from_ref(&about.subject)).await?;
         // Nobody is to believe that it is held, and find its keys gone with its tenant's.
-        if let Standing::Ending(due) = keys.standing() {
-            return Err(Halt::Tenant(tenants::refusal::Refusal::Ending { due }));
-        }
+        service.tenant_keys(keys.tenant(), service.log.read_point()).await?;
         let said = Said::new(&*service.entropy, reason).map_err(|error| Halt::unreadable(&error))?;
         let hold = Hold {
             id: id.as_str().to_owned(),
             reason: reason.clone(),
-            placed_unix_secs: service.log.now_secs(),
+            placed_unix_secs: service.log.believed_secs(),
             placed_by: caller.principal.as_str().to_owned(),
             reason_salt: said.salt.clone(),
         };
         let placed = match subjects.place_hold(0, hold) {
             Holding::Placed(hold) => hold,
             Holding::Unknown => return Err(attempt.refuse(Refusal::Unknown)),
-            Holding::Full => return Err(attempt.refuse(Refusal::NoRoom)),
+            Holding::Full => return Err(attempt.refuse_of(&subjects, Refusal::NoRoom)),
         };
         let effect = if placed.reason_salt == said.salt {
             format!("hold {id} placed; reason {}", said.hash)
@@ -120,7 +116,9 @@ impl Operation for ReleaseHold {
         if subjects.view(0).is_none() {
             return Err(attempt.refuse(Refusal::Unknown));
         }
-        let Some(hold) = subjects.release_hold(0, id.as_str()) else { return Err(attempt.refuse(Refusal::NoHold)) };
+        let Some(hold) = subjects.release_hold(0, id.as_str(), service.log.believed_secs()) else {
+            return Err(attempt.refuse_of(&subjects, Refusal::NoHold));
+        };
         let record = attempt.record(attempt.one(&subjects), format!("hold {id} released"))?;
         attempt.commit(record, subjects, Vec::new(), hold).await
     }

@@ -25,6 +25,13 @@ pub enum Refusal {
     NewestVersion,
     /// There is no such erasure in this tenant.
     NoErasure,
+    /// All certificates of what was to be erased don't fit an answer.
+    AnswerTooLong,
+    /// The caller's budget of different customers is spent.
+    OverBudget {
+        /// Which.
+        over: &'static str,
+    },
 }
 
 impl Refusal {
@@ -38,6 +45,8 @@ impl Refusal {
             Self::NoVersionLeft { .. } => "TOO_MANY_KEY_VERSIONS",
             Self::NewestVersion => "NEWEST_KEY_VERSION",
             Self::NoErasure => "NO_ERASURE",
+            Self::AnswerTooLong => "ANSWER_TOO_LONG",
+            Self::OverBudget { .. } => "OVER_BUDGET",
         }
     }
 
@@ -45,9 +54,13 @@ impl Refusal {
         match self {
             Self::Unknown => Outcome::UnknownSubject,
             Self::Held { .. } => Outcome::Held,
-            Self::NoHold | Self::NoRoom | Self::NoVersionLeft { .. } | Self::NewestVersion | Self::NoErasure => {
-                Outcome::Allowed
-            }
+            Self::OverBudget { .. } => Outcome::OverBudget,
+            Self::AnswerTooLong
+            | Self::NoHold
+            | Self::NoRoom
+            | Self::NoVersionLeft { .. }
+            | Self::NewestVersion
+            | Self::NoErasure => Outcome::Allowed,
         }
     }
 }
@@ -63,6 +76,10 @@ impl std::fmt::Display for Refusal {
                 write!(f, "there is no room for another version of the key of {category}: retire old ones first")
             }
             Self::NewestVersion => f.write_str("up_to_version: the newest version stays; rotate first, or erase"),
+            Self::AnswerTooLong => {
+                f.write_str("subjects: their certificates don't fit an answer, nothing was erased; name fewer at once")
+            }
+            Self::OverBudget { over } => f.write_str(over),
             Self::NoErasure => f.write_str("there was no such erasure in this tenant"),
         }
     }

@@ -100,7 +100,8 @@ impl Operation for ReportAccess {
     async fn attempt(service: &Service, caller: &Caller, asked: &Asked) -> Result<Released<Report>, Halt> {
         let Asked { about, page_size, cursor, query } = asked;
         let attempt = Attempt::decide(service, caller, about.header(), Self::NAME, Action::Report)?;
-        let (_, subjects, _turn) = attempt.read(std::slice::from_ref(about.subject())).await?;
+        let (keys, subjects, _turn) = attempt.read(std::slice::from_ref(about.subject())).await?;
+        attempt.reach(&keys, about.subject())?;
         let Some(view) = subjects.view(0) else { return Err(attempt.refuse(Refusal::Unknown)) };
         let alias = view.alias();
 

@@ -1,23 +1,27 @@
 //! The sweeper: erases what was kept for its time, and what is held it leaves. Tenants whose waiting period is over end here too.
 //!
-//! A clock that was wrong for a while must not cost anybody's data. So a look only sets a cutoff; it is swept by that cutoff once
-//! a day of the monotonic clock has passed and every look of that day allowed it. Cutoff and time are noted beside the log's
-//! segments, so that a server which is started anew each day sweeps as well. When the wall clock steps by more than a minute
-//! against the monotonic one, nothing is swept any more until the server is started anew: whoever does that has looked at the
-//! clock. A day's sweep ends at [`SWEPT_MAX`] subjects.
+//! Nothing that was wrong for a while must cost anybody's data: neither a clock, nor a retention, a closure or a release that is
+//! put right within the day. So a look only sets a cutoff; it is swept by that cutoff once a day of the monotonic clock has passed
+//! and every look of that day allowed it, and only what was due by the catalogue of then as well, of who was as free to be erased
+//! then. Cutoff and time are noted beside the log's segments, so that a server which is started anew each day sweeps as well. When
+//! the wall clock steps by more than a minute against the monotonic one, nothing is swept any more, also after a restart, until
+//! somebody says that the clock is right. A day's sweep ends at [`SWEPT_MAX`] subjects, and begins with another tenant each day.
 //!
-//! Each batch is one commit: the erasures, their certificates, and the entry that says so. What moved meanwhile is left for the
-//! next day.
+//! Each batch is one commit: the erasures, their certificates, and the entry that says so. What can't be read stops the sweep of its
+//! own tenant only.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use tokio::task::spawn_blocking;
 
 use super::{
-    due::due,
+    due::{Due as DueOne, due},
     erase::{certificate, ids},
     page::Page,
     stored as certificates,
@@ -28,10 +32,11 @@ use crate::{
         archive::{self, Archive, Due, DueOf},
         record::Targets,
     },
+    catalogue::Catalogue,
     id::{Action, ControlObject, Principal, Tenant},
-    keyring::{Changes, ErasureId},
-    operations::{Failure, Halt, Service},
-    policy::date,
+    keyring::{Changes, ErasureId, View},
+    operations::{Failure, Halt, Service, policies, start},
+    policy::{Snapshot, date},
     proto::stored::{self, Operation, Outcome},
 };
 
@@ -43,12 +48,21 @@ const BATCH: usize = 500;
 const DUE_FOR: Duration = Duration::from_secs(86_400);
 /// How far the clocks may part between two looks.
 const STEP_SECS_MAX: u64 = 60;
+/// What is noted of a clock that has stepped.
+const STOPPED: archive::Due = archive::Due { cutoff_unix_micros: 0, seen_secs: 0 };
+/// That this is noted.
+const STOP_NOTED: u64 = u64::MAX;
+/// Tries at one batch.
+const TRIES: usize = 3;
+const DAY_SECS: u64 = 86_400;
 /// So much of a day may be counted again after a restart.
 const NOTE_SECS: u64 = 600;
 
 /// Sweeps one service's subjects.
 pub struct Sweeper {
     service: Arc<Service>,
+    /// Somebody has said that the clock is right, before this start.
+    confirmed: AtomicBool,
     /// Never held while waiting.
     watch: Mutex<Option<Watch>>,
 }
@@ -76,16 +90,16 @@ struct Watch {
 pub enum Swept {
     /// A day has not passed yet.
     NotYet,
-    /// The clock has stepped: nothing is swept until the server is started anew.
+    /// The clock has stepped: nothing is swept until somebody says that it is right.
     Stopped,
     /// So many subjects had something swept.
     Subjects(usize),
 }
 
 impl Sweeper {
-    /// A sweeper that begins to look.
-    pub fn new(service: Arc<Service>) -> Self {
-        Self { service, watch: Mutex::default() }
+    /// A sweeper that begins to look. `confirmed`: the clock is right, if it was seen to step before.
+    pub fn new(service: Arc<Service>, confirmed: bool) -> Self {
+        Self { service, confirmed: AtomicBool::new(confirmed), watch: Mutex::default() }
     }
 
     /// Looks, and sweeps if it is time. Call it often: a step of the clock between two looks is seen by the second.
@@ -95,31 +109,69 @@ impl Sweeper {
     pub async fn look(&self) -> Result<Swept, Halt> {
         if self.watch().is_none() {
             let noted = self.noted(|archive| archive.due(DueOf::Subjects)).await?.flatten();
+            let noted = match noted {
+                Some(STOPPED) if self.confirmed.swap(false, Ordering::AcqRel) => {
+                    start::clock_confirmed(&self.service).await?;
+                    self.noted(|archive| archive.note_due(DueOf::Subjects, None)).await?;
+                    None
+                }
+                noted => noted,
+            };
             self.begin(noted);
         }
         let Some(cutoff) = self.cutoff() else {
             self.note().await?;
             return Ok(if self.watch().is_some_and(|watch| watch.stopped) { Swept::Stopped } else { Swept::NotYet });
         };
-        let mut swept = 0;
-        let at = self.service.log.read_point();
+        let (mut swept, then) = (0, self.policy_of(cutoff).await?);
         let lives = self.service.keyring.lives(&*self.service.store, None, usize::MAX).await;
-        for life in lives.map_err(|error| Halt::unreadable(&error))? {
-            let tenant = life.tenant().clone();
-            match self.service.end_tenant(life, at, cutoff).await {
-                // Cancelled just now, or of another region: it is looked at again tomorrow.
-                Err(Halt::Stale | Halt::Tenant(_)) => continue,
-                ended => ended?,
+        let mut lives = lives.map_err(|error| Halt::unreadable(&error))?;
+        let first = usize::try_from(cutoff / DAY_SECS).unwrap_or_default().checked_rem(lives.len());
+        lives.rotate_left(first.unwrap_or_default());
+        for life in lives {
+            let left = SWEPT_MAX.saturating_sub(swept);
+            match self.tenant(life.tenant(), then.as_deref(), cutoff, left).await {
+                Ok(more) => swept += more,
+                Err(Halt::Failed(failure)) if self.service.log.has_failed() => return Err(Halt::Failed(failure)),
+                Err(halt) => {
+                    tracing::error!(tenant = life.tenant().as_str(), ?halt, "a tenant can't be swept; tomorrow again");
+                }
             }
-            swept += match self.sweep(&tenant, cutoff, SWEPT_MAX.saturating_sub(swept)).await {
-                Err(Halt::Tenant(_)) => 0,
-                swept => swept?,
-            };
         }
         // What has become due meanwhile is looked at for a day of its own.
         self.noted(|archive| archive.note_due(DueOf::Subjects, None)).await?;
         *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(Swept::Subjects(swept))
+    }
+
+    /// Ends a tenant that is due to, or sweeps its subjects.
+    async fn tenant(&self, tenant: &Tenant, then: Option<&Snapshot>, cutoff: u64, max: usize) -> Result<usize, Halt> {
+        let at = self.service.log.read_point();
+        let life = self.service.keyring.life(&*self.service.store, tenant).await;
+        let Some(life) = life.map_err(|error| Halt::unreadable(&error))? else { return Ok(0) };
+        self.service.end_tenant(life, at, cutoff).await?;
+        match self.sweep(tenant, then, cutoff, max).await {
+            // It was destroyed.
+            Err(Halt::Tenant(_)) => Ok(0),
+            swept => swept,
+        }
+    }
+
+    /// The policy that was in force at a moment; `None`: there was none yet.
+    async fn policy_of(&self, unix_secs: u64) -> Result<Option<Arc<Snapshot>>, Halt> {
+        const PAGE: usize = 64;
+        let (service, mut below) = (&*self.service, u64::MAX);
+        loop {
+            let page = policies::stored::versions(&*service.store, below, PAGE).await;
+            let page = page.map_err(|error| Halt::unreadable(&error))?;
+            if let Some(found) = page.iter().find(|version| version.time_unix_micros / 1_000_000 <= unix_secs) {
+                return service.past.version(&*service.store, found.version).await;
+            }
+            match page.last() {
+                Some(last) if page.len() == PAGE => below = last.version,
+                Some(_) | None => return Ok(None),
+            }
+        }
     }
 
     fn watch(&self) -> Option<Watch> {
@@ -129,7 +181,11 @@ impl Sweeper {
     /// Begins to look, or goes on from what was noted.
     fn begin(&self, noted: Option<Due>) {
         let (wall_secs, monotonic) = (self.service.log.wall_secs(), self.service.log.monotonic());
-        let noted = noted.unwrap_or(Due { cutoff_unix_micros: u64::MAX, seen_secs: 0 });
+        let stopped = noted == Some(STOPPED);
+        if stopped {
+            tracing::error!("the clock had stepped: nothing is swept until `privet serve --clock-is-right`");
+        }
+        let noted = noted.filter(|_| !stopped).unwrap_or(Due { cutoff_unix_micros: u64::MAX, seen_secs: 0 });
         *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(Watch {
             cutoff: wall_secs.min(noted.cutoff_unix_micros / 1_000_000),
             began: monotonic,
@@ -137,7 +193,7 @@ impl Sweeper {
             noted_secs: noted.seen_secs,
             wall_secs,
             monotonic,
-            stopped: false,
+            stopped,
         });
     }
 
@@ -146,7 +202,7 @@ impl Sweeper {
         let Some(watch) = self.watch() else { return Ok(()) };
         let seen_secs = watch.before.saturating_add(watch.monotonic.saturating_sub(watch.began)).as_secs();
         let due = match watch.stopped {
-            true if watch.noted_secs > 0 => None,
+            true if watch.noted_secs != STOP_NOTED => Some(STOPPED),
             false if seen_secs.saturating_sub(watch.noted_secs) >= NOTE_SECS => {
                 Some(Due { cutoff_unix_micros: watch.cutoff.saturating_mul(1_000_000), seen_secs })
             }
@@ -154,7 +210,10 @@ impl Sweeper {
         };
         self.noted(move |archive| archive.note_due(DueOf::Subjects, due)).await?;
         if let Some(kept) = &mut *self.watch.lock().unwrap_or_else(PoisonError::into_inner) {
-            kept.noted_secs = due.map_or(0, |due| due.seen_secs);
+            kept.noted_secs = match due {
+                Some(STOPPED) => STOP_NOTED,
+                due => due.map_or(0, |due| due.seen_secs),
+            };
         }
         Ok(())
     }
@@ -180,7 +239,7 @@ impl Sweeper {
             watch.stopped = true;
             tracing::error!(
                 by_secs = expected.abs_diff(wall_secs),
-                "the clock has stepped: nothing is swept until it is right and the server is started anew"
+                "the clock has stepped: nothing is swept until it is right and `privet serve --clock-is-right` says so"
             );
         }
         watch.cutoff = watch.cutoff.min(wall_secs);
@@ -191,16 +250,24 @@ impl Sweeper {
     }
 
     /// Sweeps a tenant by a cutoff, and at most so many of its subjects.
-    async fn sweep(&self, tenant: &Tenant, cutoff: u64, max: usize) -> Result<usize, Halt> {
+    async fn sweep(&self, tenant: &Tenant, then: Option<&Snapshot>, cutoff: u64, max: usize) -> Result<usize, Halt> {
         let (mut swept, mut from) = (0, None);
         let keys = self.service.keys_of(tenant, self.service.log.read_point()).await?;
         while swept < max {
-            let page = Page::read(&self.service, &keys, from, BATCH).await?;
-            let next = page.next;
-            swept += match self.batch(tenant, page, cutoff, max - swept).await {
-                // Somebody writes the same subjects: they are due tomorrow, too.
-                Err(Halt::Stale) => 0,
-                done => done?,
+            let mut tries = 0;
+            let next = loop {
+                let page = Page::read(&self.service, &keys, from, BATCH).await?;
+                let next = page.next;
+                match self.batch(tenant, page, (then, cutoff), max - swept).await {
+                    Ok(some) => {
+                        swept += some;
+                        break next;
+                    }
+                    // Somebody writes the same subjects; what goes on is due tomorrow, too.
+                    Err(Halt::Stale) if tries < TRIES => tries += 1,
+                    Err(Halt::Stale) => break next,
+                    Err(halt) => return Err(halt),
+                }
             };
             from = next;
             if from.is_none() {
@@ -211,28 +278,42 @@ impl Sweeper {
         Ok(swept)
     }
 
-    async fn batch(&self, tenant: &Tenant, page: Page, cutoff: u64, max: usize) -> Result<usize, Halt> {
+    async fn batch(
+        &self,
+        tenant: &Tenant,
+        page: Page,
+        (then, cutoff): (Option<&Snapshot>, u64),
+        max: usize,
+    ) -> Result<usize, Halt> {
         let service = &*self.service;
         let Page { mut subjects, count, .. } = page;
         let policy = service.policy.load_full();
         let catalogue = policy.catalogue();
-        let now = service.log.now_secs();
+        let before = then.map_or(catalogue, Snapshot::catalogue);
+        let now = service.log.believed_secs();
         let (mut swept, mut versions) = (0, 0);
         let (mut targets, mut more) = (Targets::default(), Vec::new());
         for at in 0..count {
-            let Some(view) = subjects.view(at).filter(|view| view.holds().is_empty()) else { continue };
-            let due = due(&view, catalogue, cutoff);
+            let is_free = |view: &View<'_>| view.holds().is_empty() && view.loosened_unix_secs() <= cutoff;
+            let Some(view) = subjects.view(at).filter(is_free) else { continue };
+            let alias = *view.alias().as_bytes();
+            let due = due_by_both(&view, catalogue, before, cutoff);
             if due.is_empty() || swept == max {
                 continue;
             }
             swept += 1;
             for one in due.iter().filter(|one| one.versions.is_some()) {
-                let retention = catalogue.retention(one.category.as_str());
-                let is_due = |created| {
+                let is_due_by = |catalogue: &Catalogue, created| {
+                    let retention = catalogue.retention(one.category.as_str());
                     let since = retention.and_then(|retention| retention.due_after_seal(created));
                     since.is_some_and(|since| since <= cutoff)
                 };
-                versions += subjects.expire(at, &one.category, is_due);
+                let is_due = |created| is_due_by(catalogue, created) && is_due_by(before, created);
+                let expired = subjects.expire(at, &one.category, is_due);
+                if expired > 0 {
+                    versions += expired;
+                    targets.add(ControlObject::Keys.as_str(), Action::Retire.as_str(), Outcome::Allowed, Some(alias));
+                }
             }
             let whole: Vec<_> =
                 due.iter().filter(|one| one.versions.is_none()).map(|one| one.category.clone()).collect();
@@ -268,4 +349,13 @@ impl Sweeper {
         let _: Released<()> = service.settle(record, grounds, (effects, pending), ()).await?;
         Ok(swept)
     }
+}
+
+/// What is due by two catalogues.
+fn due_by_both(view: &View<'_>, now: &Catalogue, before: &Catalogue, cutoff: u64) -> Vec<DueOne> {
+    let then = due(view, before, cutoff);
+    let was = |one: &DueOne| {
+        then.iter().any(|was| was.category == one.category && was.versions.is_some() == one.versions.is_some())
+    };
+    due(view, now, cutoff).into_iter().filter(was).collect()
 }

@@ -34,7 +34,8 @@ impl Operation for CancelDestroyTenant {
 
     async fn attempt(service: &Service, caller: &Caller, asked: &About) -> Result<Released<Life>, Halt> {
         let on = (ControlObject::Tenants, Action::Destroy);
-        let attempt = Attempt::decide_on(service, caller, &asked.header, Self::NAME, on)?;
+        let said = format!("tenant {}", asked.tenant);
+        let attempt = Attempt::decide_about(service, caller, &asked.header, Self::NAME, (on, said))?;
         let at = service.log.read_point();
         let before = life(service, &attempt, &asked.tenant).await?;
         match before.standing() {

@@ -48,7 +48,8 @@ impl Operation for CreateTenant {
     async fn attempt(service: &Service, caller: &Caller, asked: &Asked) -> Result<Released<Life>, Halt> {
         let Asked { about, region } = asked;
         let on = (ControlObject::Tenants, Action::Create);
-        let attempt = Attempt::decide_on(service, caller, &about.header, Self::NAME, on)?;
+        let said = format!("tenant {}", about.tenant);
+        let attempt = Attempt::decide_about(service, caller, &about.header, Self::NAME, (on, said))?;
         if region.is_some() && *region != service.region {
             return Err(attempt.refuse_tenant(Refusal::OtherRegion));
         }
@@ -66,7 +67,7 @@ impl Operation for CreateTenant {
         let effect = format!("tenant {} created with its lookup, index and bucket keys", about.tenant);
         let record = attempt.record(attempt.all(), effect)?;
         let released = attempt.commit_changes(record, changes, Vec::new(), life).await?;
-        service.tenants.add([about.tenant.clone()]);
+        service.tenants.add([(about.tenant.clone(), service.region().to_owned())]);
         Ok(released)
     }
 }

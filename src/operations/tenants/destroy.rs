@@ -4,7 +4,7 @@
 use super::{About, about, life, refusal::Refusal};
 use crate::{
     audit::Released,
-    id::{Action, ControlObject},
+    id::{Action, ControlObject, Principal},
     identity::Caller,
     keyring::{Life, Standing},
     operations::{
@@ -59,7 +59,8 @@ impl Operation for DestroyTenant {
     async fn attempt(service: &Service, caller: &Caller, asked: &Asked) -> Result<Released<Life>, Halt> {
         let Asked { about, reason } = asked;
         let on = (ControlObject::Tenants, Action::Destroy);
-        let attempt = Attempt::decide_on(service, caller, &about.header, Self::NAME, on)?;
+        let said = format!("tenant {}", about.tenant);
+        let attempt = Attempt::decide_about(service, caller, &about.header, Self::NAME, (on, said))?;
         let at = service.log.read_point();
         let before = life(service, &attempt, &about.tenant).await?;
         let person = attempt.person();
@@ -67,15 +68,18 @@ impl Operation for DestroyTenant {
             return Err(attempt.refuse_tenant(Refusal::NoPerson));
         }
         let (tenant, now) = (&about.tenant, service.log.now_secs());
-        let wanted =
-            before.destruction().filter(|wanted| now <= wanted.requested_unix_secs.saturating_add(WANTED_SECS_MAX));
+        // A wish ends with its week, and with the right to have it.
+        let wanted = before.destruction().filter(|wanted| {
+            now <= wanted.requested_unix_secs.saturating_add(WANTED_SECS_MAX)
+                && Principal::parse(&wanted.requested_by).is_ok_and(|requester| attempt.is_allowed(&requester))
+        });
         let (destruction, effect) = match (before.standing(), wanted) {
             (Standing::Destroyed, _) => return Err(attempt.refuse_tenant(Refusal::Destroyed)),
             (Standing::Ending(due), _) => {
                 let effect = format!("tenant {tenant} is to be destroyed already, not before {}", date(due));
                 return attempt.answer(attempt.record(attempt.all(), effect)?, before).await;
             }
-            (Standing::Wanted, Some(wanted)) if wanted.requester == person => {
+            (Standing::Wanted, Some(wanted)) if is_same(&attempt, wanted, &person) => {
                 return Err(attempt.refuse_tenant(Refusal::SamePerson));
             }
             // Who gives a reason means to ask for it, and not to confirm what somebody else has asked for.
@@ -118,6 +122,13 @@ impl Operation for DestroyTenant {
         let record = attempt.record(attempt.all(), effect)?;
         attempt.commit_changes(record, changes, Vec::new(), after).await
     }
+}
+
+/// Whether the person who confirms is the one who has asked, under whatever name.
+fn is_same(attempt: &Attempt<'_>, wanted: &TenantDestruction, person: &str) -> bool {
+    // Who is no principal any more can't be told apart from anybody.
+    let by = Principal::parse(&wanted.requested_by);
+    wanted.requester == person || by.map_or(true, |by| attempt.is_caller(&by) || attempt.person_of(&by) == person)
 }
 
 /// A hold on any of a tenant's customers.

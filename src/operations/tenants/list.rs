@@ -71,7 +71,7 @@ impl Operation for ListTenants {
 
         // Read one more than is shown: it says where the next page begins.
         let there = service.tenants.all();
-        let from = asked.cursor.and_then(|cursor| there.iter().find(|tenant| short(tenant) == cursor.key()));
+        let from = asked.cursor.and_then(|cursor| there.keys().find(|tenant| short(tenant) == cursor.key()));
         let lives = service.keyring.lives(&*service.store, from, asked.page_size + 1).await;
         let mut tenants = lives.map_err(|error| Halt::unreadable(&error))?;
         let next = (tenants.len() > asked.page_size).then(|| tenants.pop()).flatten();

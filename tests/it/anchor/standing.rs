@@ -150,8 +150,13 @@ async fn a_new_anchor_begins_with_the_record_of_it() {
 async fn serve(dir: &Path, new_anchor: bool) -> Result<serve::Running, String> {
     let config = Config::load(&dir.join("privet.toml")).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let options =
-        serve::Options { listener, policy_changed: Changed::Refuse, new_anchor, dev: DevCertificates::Refused };
+    let options = serve::Options {
+        listener,
+        policy_changed: Changed::Refuse,
+        new_anchor,
+        clock_is_right: false,
+        dev: DevCertificates::Refused,
+    };
     serve::start(config, options).await.map_err(|error| format!("{error:#}"))
 }
 

@@ -114,8 +114,13 @@ impl Broken {
 pub async fn start(dir: &Path) -> Result<Running, String> {
     let config = Config::load(&dir.join("privet.toml")).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let options =
-        Options { listener, policy_changed: Changed::Refuse, new_anchor: false, dev: DevCertificates::Refused };
+    let options = Options {
+        listener,
+        policy_changed: Changed::Refuse,
+        new_anchor: false,
+        clock_is_right: false,
+        dev: DevCertificates::Refused,
+    };
     serve::start_on(Machine::this(), config, options).await.map_err(|error| format!("{error:#}"))
 }
 

@@ -36,6 +36,46 @@ async fn open(client: &Client, fields: Vec<v1::FieldToDecrypt>) -> v1::DecryptRe
     client.encryption().decrypt(decrypt("acme", fields)).await.unwrap().into_inner()
 }
 
+/// Whoever moves a customer's values, or is told of an erasure or a closure, learns that there is one.
+#[tokio::test(flavor = "multi_thread")]
+async fn moving_values_and_being_told_of_an_erasure_reach_a_customer_too() {
+    let policy = "#: id=tester-rewraps reason=\"tests\"\n\
+                  p, spiffe://acme.example/tester, acme, pii/account/*, rewrap, signup, 0, 0, allow\n";
+    let catalogue = budget("spiffe://acme.example/tester", 3);
+    let server = Deployment::start_with(Setup { catalogue, policy: policy.into(), ..Setup::default() }).await;
+    let (client, officer) = (server.client("tester").await, server.client("privacy-officer").await);
+    let fields = sealed(&client, &["a", "b", "c", "d", "e"]).await;
+    for gone in ["c", "d"] {
+        let (tenant, subjects) = ("acme".to_owned(), vec![gone.to_owned()]);
+        let request = v1::EraseSubjectsRequest { tenant, subjects, ..Default::default() };
+        officer.subjects().erase_subjects(request).await.unwrap();
+    }
+    let field = |field: &v1::FieldToDecrypt| v1::FieldToRewrap {
+        subject: field.subject.clone(),
+        class: field.class.clone(),
+        ciphertext: field.ciphertext.clone(),
+        ..Default::default()
+    };
+    let request = v1::RewrapRequest {
+        tenant: "acme".into(),
+        purpose: "signup".into(),
+        fields: fields[..2].iter().map(field).collect(),
+        ..Default::default()
+    };
+    client.encryption().rewrap(request.clone()).await.unwrap();
+    let again = encrypt("acme", ["c", "d", "f"].map(|subject| to_encrypt(subject, EMAIL, "x@mail.example")).into());
+    let again = client.encryption().encrypt(again).await.unwrap().into_inner();
+    let reason = |at: usize| match again.fields[at].result.clone().unwrap() {
+        v1::encrypted_field::Result::Ciphertext(_) => None,
+        v1::encrypted_field::Result::Error(error) => Some(error.reason()),
+    };
+    assert_eq!([0, 1, 2].map(reason), [Some(Reason::SubjectErased), Some(Reason::OverBudget), None]);
+    let past = v1::RewrapRequest { fields: fields[4..].iter().map(field).collect(), ..request };
+    let past = client.encryption().rewrap(past).await.unwrap().into_inner();
+    let v1::rewrapped_field::Result::Error(error) = past.fields[0].result.clone().unwrap() else { panic!() };
+    assert_eq!(error.reason(), Reason::OverBudget);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_customer_more_than_the_budget_is_refused_and_recorded_and_those_known_are_served() {
     let server = three_customers().await;

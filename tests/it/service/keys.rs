@@ -285,6 +285,21 @@ async fn the_sixty_fifth_version_is_refused_until_old_ones_are_retired() {
     assert_eq!(rotate(&operator, "anna", &[]).await.unwrap().versions[0].version, 65);
 }
 
+/// Under a newer key it would be kept longer than it may be.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_by_the_age_of_its_key_is_not_moved_to_a_younger_one() {
+    let rewraps_usage = REWRAPS.replace("pii/account/*", "pii/*");
+    let server = Deployment::start_with(Setup { policy: rewraps_usage, ..Default::default() }).await;
+    let (tester, operator) = (server.client("tester").await, server.client("operator").await);
+    let activity = "pii/usage/activity";
+    let sealed = tester.seal("acme", "anna", activity, b"logged in", b"").await;
+    rotate(&operator, "anna", &[]).await.unwrap();
+    let (same, changed, version) = rewrap(&tester, to_rewrap("anna", activity, &sealed)).await.unwrap();
+    assert_eq!((same, changed, version), (sealed.clone(), false, 1));
+    let forged = Bytes::from([&sealed[..sealed.len() - 1], &[sealed[sealed.len() - 1] ^ 1]].concat());
+    assert_eq!(rewrap(&tester, to_rewrap("anna", activity, &forged)).await, Err(Reason::InvalidCiphertext));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_keeps_old_versions_too() {
     let server = deployment().await;

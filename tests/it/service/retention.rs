@@ -150,7 +150,7 @@ async fn usage_data_is_sealed_under_monthly_keys_and_each_goes_when_its_last_val
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_steps_stops_the_sweeper_until_the_server_is_started_anew() {
+async fn a_clock_that_steps_stops_the_sweeper_until_somebody_says_that_it_is_right() {
     let clock = Arc::new(TestClock::at(START));
     let mut server = server(&clock).await;
     let (tester, officer) = (server.client("tester").await, server.client("privacy-officer").await);
@@ -162,14 +162,94 @@ async fn a_clock_that_steps_stops_the_sweeper_until_the_server_is_started_anew()
     days_pass(&clock, 2).await;
     assert!(open(&tester, "anna", EMAIL, &email).await.is_ok(), "a wrong clock costs nobody's data");
 
-    let machine = Machine { clock: clock.clone(), ..Machine::this() };
+    // A start alone, as after a crash, says nothing of the clock.
+    let machine = || Machine { clock: clock.clone(), ..Machine::this() };
     assert_eq!(server.stop().await, privet::server::Ended::Shutdown);
-    server.run_at(machine).await;
+    server.run_at(machine()).await;
+    days_pass(&clock, 2).await;
+    days_pass(&clock, 2).await;
+    assert!(
+        open(&server.client("tester").await, "anna", EMAIL, &email).await.is_ok(),
+        "a start is no word on the clock"
+    );
+    assert_eq!(server.stop().await, privet::server::Ended::Shutdown);
+    server.run_confirmed_at(machine()).await;
     let tester = server.client("tester").await;
+    some_looks().await;
     assert!(open(&tester, "anna", EMAIL, &email).await.is_ok(), "not before a day of looking");
-    // Whoever started the server has looked at the clock.
+    let log = server.client("auditor").await.log("_system").await;
+    assert!(log.iter().any(|entry| entry.effect.contains("the clock is said to be right")));
     until_swept(&clock, &tester, 1).await;
     assert_eq!(open(&tester, "anna", EMAIL, &email).await, Err(Reason::SubjectErased));
+}
+
+/// What is put right within a day costs nothing: a closure of long ago, and a hold that is released.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_become_due_by_a_word_is_due_for_a_day_before_it_goes() {
+    let clock = Arc::new(TestClock::at(START));
+    let server = server(&clock).await;
+    let (tester, officer) = (server.client("tester").await, server.client("privacy-officer").await);
+    let email = seal(&tester, "anna", EMAIL).await;
+    some_looks().await;
+    clock.advance(Duration::from_secs(DAY / 2));
+    some_looks().await;
+    let long_ago = prost_types::Timestamp { seconds: (START - 365 * DAY) as i64, nanos: 0 };
+    let request = v1::CloseSubjectRequest {
+        tenant: "acme".into(),
+        subject: "anna".into(),
+        close_time: Some(long_ago),
+        ..Default::default()
+    };
+    officer.subjects().close_subject(request).await.unwrap();
+    clock.advance(Duration::from_secs(DAY * 3 / 4));
+    some_looks().await;
+    assert!(open(&tester, "anna", EMAIL, &email).await.is_ok(), "closed less than a day ago");
+    until_swept(&clock, &tester, 1).await;
+    assert_eq!(open(&tester, "anna", EMAIL, &email).await, Err(Reason::SubjectErased));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retention_that_was_shortened_counts_once_it_has_stood_for_a_day() {
+    let clock = Arc::new(TestClock::at(START));
+    let mut server = server(&clock).await;
+    let (tester, officer) = (server.client("tester").await, server.client("privacy-officer").await);
+    let email = seal(&tester, "anna", EMAIL).await;
+    close(&officer, "anna").await;
+    some_looks().await;
+    clock.advance(Duration::from_secs(10 * DAY));
+    some_looks().await;
+    some_looks().await;
+    clock.advance(Duration::from_secs(DAY / 2));
+    some_looks().await;
+    assert_eq!(server.stop().await, privet::server::Ended::Shutdown);
+    let file = server.dir.path().join("policies/catalogue.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let shorter = text.replace("days = 30 }", "days = 1 }");
+    assert_ne!(text, shorter);
+    std::fs::write(&file, shorter).unwrap();
+    server.run_adopting_at(Machine { clock: clock.clone(), ..Machine::this() }).await;
+    let tester = server.client("tester").await;
+    some_looks().await;
+    clock.advance(Duration::from_secs(DAY * 3 / 4));
+    some_looks().await;
+    assert!(open(&tester, "anna", EMAIL, &email).await.is_ok(), "it has been so for less than a day");
+    until_swept(&clock, &tester, 1).await;
+    assert_eq!(open(&tester, "anna", EMAIL, &email).await, Err(Reason::SubjectErased));
+}
+
+/// A clock that is behind when the server seals makes no key look old once it is right.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_made_under_a_clock_that_is_behind_is_not_swept_as_an_old_one() {
+    let clock = Arc::new(TestClock::at(START));
+    let server = server(&clock).await;
+    let tester = server.client("tester").await;
+    clock.set_wall_secs(START - 500 * DAY);
+    let activity = seal(&tester, "anna", ACTIVITY).await;
+    let show = v1::GetSubjectRequest { tenant: "acme".into(), subject: "anna".into(), ..Default::default() };
+    let shown = server.client("privacy-officer").await.subjects().get_subject(show).await.unwrap().into_inner();
+    let made = shown.subject.unwrap().categories[0].versions[0].create_time.unwrap().seconds;
+    assert!(made >= START as i64, "{made}");
+    assert!(open(&tester, "anna", ACTIVITY, &activity).await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]

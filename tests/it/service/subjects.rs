@@ -144,6 +144,27 @@ async fn who_is_reinstated_is_sealed_for_again_and_what_was_erased_stays_so() {
     assert_eq!(reason(&refused), (Code::NotFound, "UNKNOWN_SUBJECT".into()));
 }
 
+/// What was sealed behind a closure would go with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_closed_is_sealed_for_no_more_until_reinstated_and_opens_meanwhile() {
+    let server = Deployment::start().await;
+    let (tester, officer) = (server.client("tester").await, server.client("privacy-officer").await);
+    let before = seal(&tester, "anna", EMAIL).await.unwrap();
+    let (tenant, subject) = ("acme".to_owned(), "anna".to_owned());
+    let close = v1::CloseSubjectRequest { tenant: tenant.clone(), subject: subject.clone(), ..Default::default() };
+    officer.subjects().close_subject(close).await.unwrap();
+    for class in [EMAIL, TAX_ID] {
+        assert_eq!(seal(&tester, "anna", class).await, Err(Reason::SubjectClosed), "{class}");
+    }
+    assert!(open(&tester, "anna", EMAIL, &before).await.is_ok());
+    let log = tester.log("acme").await;
+    let closed = |target: &v1::AuditTarget| target.outcome() == v1::Outcome::SubjectClosed;
+    assert_eq!(log.iter().filter(|entry| entry.targets.iter().any(closed)).count(), 2);
+    let reinstate = v1::ReinstateSubjectRequest { tenant, subject, ..Default::default() };
+    officer.subjects().reinstate_subject(reinstate).await.unwrap();
+    assert!(seal(&tester, "anna", EMAIL).await.is_ok());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_stops_erasure_by_its_name_until_it_is_released() {
     let server = Deployment::start().await;

@@ -363,6 +363,51 @@ async fn two_listed_persons_and_a_wait_end_a_tenant_and_until_then_it_can_be_tak
     assert_eq!(why(create(&operator, "bolt", "").await), (Code::AlreadyExists, "TENANT_EXISTS".into()));
 }
 
+/// One human being under two names is one person.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_name_of_the_same_person_confirms_nothing() {
+    let second = "#: id=second-name-destroys reason=\"tests\"\n\
+                  p, spiffe://acme.example/operator-2, _system, tenants, destroy, operate, 0, 0, allow\n";
+    let setup = Setup {
+        policy: policy() + second,
+        operator: ", \"spiffe://acme.example/operator-2\"",
+        bound: ", \"*\"",
+        ..Default::default()
+    };
+    let server = Deployment::start_with(setup).await;
+    let (operator, second) = (server.client("operator").await, server.client("operator-2").await);
+    destroy(&operator, "acme", "r").await.unwrap();
+    for same in [&operator, &second] {
+        assert_eq!(why(destroy(same, "acme", "").await), (Code::PermissionDenied, "SAME_PERSON".into()));
+    }
+    // Refused and denied, the record says which tenant it was about.
+    assert!(destroy(&server.client("tester").await, "acme", "").await.is_err());
+    let log = server.client("auditor").await.log("_system").await;
+    let about = |refused: &str| {
+        log.iter().any(|entry| entry.effect == "tenant acme" && (entry.refusal == refused || entry.refusal.is_empty()))
+    };
+    assert!(about("SAME_PERSON") && log.iter().filter(|entry| entry.effect == "tenant acme").count() == 3, "{log:?}");
+    // Nor does anybody confirm what its author may not want any more.
+    let remove =
+        v1::PolicyChange { change: Some(v1::policy_change::Change::Remove("operator-destroys-tenants".into())) };
+    let admin = server.client("policy-admin").await;
+    let proposal = v1::ProposeChangeRequest {
+        tenant: "_system".into(),
+        base_version: 1,
+        changes: vec![remove],
+        reason: "r".into(),
+        ..Default::default()
+    };
+    let proposed = admin.policy().propose_change(proposal).await.unwrap().into_inner();
+    let approver = server.client("policy-approver").await;
+    if proposed.proposal.as_ref().is_some_and(|proposal| proposal.version == 0) {
+        let id = proposed.proposal.unwrap().id;
+        let approval = v1::ApproveProposalRequest { tenant: "_system".into(), id, ..Default::default() };
+        approver.policy().approve_proposal(approval).await.unwrap();
+    }
+    assert_eq!(why(destroy(&approver, "acme", "").await), (Code::InvalidArgument, "NO_REASON".into()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_comes_out_behind_the_confirmed_end_of_a_tenant() {
     let server = Deployment::start_with(setup()).await;
@@ -447,13 +492,19 @@ async fn a_tenant_of_another_region_is_refused_on_each_request_and_on_record() {
     assert_eq!(why(open(&tester, "bolt", &sealed).await), failed("OTHER_REGION"));
     assert_eq!(why(seal(&tester, "bolt", "anna").await), failed("OTHER_REGION"));
     assert_eq!(why(index(&tester, "bolt").await), failed("OTHER_REGION"));
-    let entries = tester.log("bolt").await;
-    assert_eq!(entries.iter().filter(|entry| entry.refusal == "OTHER_REGION").count(), 3);
+    let read =
+        v1::ListEntriesRequest { tenant: "bolt".into(), order: v1::Order::NewestFirst.into(), ..Default::default() };
+    assert_eq!(why(tester.audit().list_entries(read).await), failed("OTHER_REGION"));
     assert_eq!(create(&operator, "volt", "eu-west").await.unwrap().region, "eu-west");
     assert_eq!(why(create(&operator, "watt", "us-east").await), failed("OTHER_REGION"));
     // A start that names it in its configuration does not even come up.
     assert_eq!(server.stop().await, privet::server::Ended::Shutdown);
     fs::write(&file, format!("region = \"eu-west\"\n{text}")).unwrap();
-    let run = tokio::spawn(async move { server.run().await });
-    assert!(run.await.is_err());
+    let dir = server.dir.path().to_owned();
+    assert!(tokio::spawn(async move { crate::support::deployment::run(&dir).await }).await.is_err());
+    // Back where it belongs, the log tells of it.
+    fs::write(&file, &text).unwrap();
+    server.run().await;
+    let entries = server.client("tester").await.log("bolt").await;
+    assert_eq!(entries.iter().filter(|entry| entry.refusal == "OTHER_REGION").count(), 4);
 }
