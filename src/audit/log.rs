@@ -37,6 +37,7 @@ use position::{Position, anchored, finish_archive, verifiers};
 pub use published::Published;
 use published::sign;
 use publisher::Publisher;
+pub use time::LogClock;
 use time::{believed, micros};
 use writer::Writer;
 
@@ -198,6 +199,7 @@ impl Log {
             entries: AtomicU64::new(head.entries),
             time_unix_micros: AtomicU64::new(state.last_time_unix_micros),
             synced_at_micros: AtomicU64::new(0),
+            opened_at_micros: (state.last_time_unix_micros.max(clock.wall_micros()), micros(clock.monotonic())),
             policy_version: AtomicU64::new(state.policy_version),
             opened_with_policy_hash: state.policy_hash.clone(),
             bounds: history.bounds().clone(),
@@ -355,6 +357,8 @@ struct Shared {
     time_unix_micros: AtomicU64,
     /// When that was written, by the monotonic clock; 0: before this start. Written by the writer only.
     synced_at_micros: AtomicU64,
+    /// The time, and the monotonic clock, when the log was opened.
+    opened_at_micros: (u64, u64),
     /// Written by the writer only.
     policy_version: AtomicU64,
     opened_with_policy_hash: Vec<u8>,

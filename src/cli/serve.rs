@@ -17,7 +17,7 @@ use upkeep::Upkeep;
 use super::{failure::Exit, terminal::Terminal};
 use crate::{
     api::{Api, admission::Budget},
-    audit::log::Ending,
+    audit::log::{Ending, LogClock},
     clock::{Clock, SystemClock},
     config::Config,
     entropy::{Entropy, SystemEntropy},
@@ -144,7 +144,7 @@ pub async fn start_on(machine: Machine, config: Config, options: Options) -> Res
         subject_key_max_age: config.keys.subject_key_age_max,
         ..keyring::Limits::default()
     };
-    let keyring = Keyring::new(root, entropy.clone(), Arc::new(log.clone()), limits);
+    let keyring = Keyring::new(root, entropy.clone(), Arc::new(LogClock(log.clone())), limits);
     for tenant in &config.tenant {
         let region = tenant.region.as_ref().or(config.region.as_ref());
         operations::start::tenant(&log, &*store, &keyring, &tenant.id, region).await?;

@@ -97,13 +97,13 @@ fn email(value: &str) -> Result<Zeroizing<String>, InvalidValue> {
     if !good {
         return Err(InvalidValue { rule: EMAIL });
     }
-    let mut normal = Zeroizing::new(String::with_capacity(address.len() * 4));
+    let international = international(domain);
+    let domain = international.as_deref().map_or(domain, String::as_str);
+    // With the room there from the start, no outgrown copy is left behind.
+    let mut normal = Zeroizing::new(String::with_capacity(local.len() + 1 + domain.len()));
     normal.push_str(local);
     normal.push('@');
-    match international(domain) {
-        Some(domain) => normal.push_str(&domain),
-        None => normal.push_str(domain),
-    }
+    normal.push_str(domain);
     Ok(normal)
 }
 
@@ -114,8 +114,10 @@ fn international(domain: &str) -> Option<Zeroizing<String>> {
     if domain.is_ascii() && !domain.split('.').any(is_encoded) {
         return None;
     }
-    let ascii = idna::domain_to_ascii_cow(domain.as_bytes(), idna::AsciiDenyList::EMPTY).ok()?;
-    Some(Zeroizing::new(ascii.into_owned()))
+    let ascii = idna::domain_to_ascii_cow(domain.as_bytes(), idna::AsciiDenyList::URL).ok()?;
+    let ascii = Zeroizing::new(ascii.into_owned());
+    // Signs that stand for an @ or a dot, or for nothing, make no other domain of it.
+    (!ascii.contains('@') && ascii.split('.').all(|label| !label.is_empty())).then_some(ascii)
 }
 
 fn phone(value: &str) -> Option<Zeroizing<String>> {

@@ -203,7 +203,7 @@ mod tests {
             category: &category,
             seals: 1,
             age_max_secs: None,
-            is_moved: false,
+            outlives_closure: false,
         };
         world.keyring.for_sealing(&world.store, &tenant, &[want], world.at()).await.unwrap()
     }

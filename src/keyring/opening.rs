@@ -230,7 +230,7 @@ mod tests {
             category: &billing,
             seals: 1,
             age_max_secs: None,
-            is_moved: false,
+            outlives_closure: false,
         };
         let sealing = world.keyring.for_sealing(&world.store, &tenant, &[want], world.at()).await.unwrap();
         world.commit(&sealing.rests, &sealing.effects).unwrap();

@@ -29,8 +29,8 @@ pub struct WantSeal<'a> {
     pub seals: u32,
     /// How old a version may be to seal for this category, in seconds, if it is less than for all; `None`: it is not.
     pub age_max_secs: Option<u64>,
-    /// Whether what is sealed was sealed for the subject before.
-    pub is_moved: bool,
+    /// Whether a closure of the subject is nothing to it: it was sealed before, or is kept from its sealing on.
+    pub outlives_closure: bool,
 }
 
 /// Keys to seal with, and what makes those that are new exist.
@@ -163,7 +163,7 @@ impl<'a> Draft<'a> {
             return Choice::Erased;
         }
         // What is closed is kept by its own time: what came later would go with it.
-        if !want.is_moved && self.record.is_some_and(|record| record.closed_unix_secs > 0) {
+        if !want.outlives_closure && self.record.is_some_and(|record| record.closed_unix_secs > 0) {
             return Choice::Closed;
         }
         let seals = u64::from(want.seals);

@@ -364,7 +364,8 @@ impl Subjects {
         let mut record = record.clone();
         record.closed_unix_secs = closed_unix_secs;
         record.loosened_unix_secs = now_unix_secs;
-        self.draft(at, Draft { record, disrupts: false, renames: false, fresh: Vec::new() });
+        // What is being sealed meanwhile would go with it.
+        self.draft(at, Draft { record, disrupts: true, renames: false, fresh: Vec::new() });
         Some(closed_unix_secs)
     }
 

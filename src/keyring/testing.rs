@@ -216,7 +216,13 @@ impl World {
         loop {
             let at = self.at();
             let tenant = self.tenant(tenant).await;
-            let want = WantSeal { tag: tenant.tag(&subject(id)), category, seals, age_max_secs: None, is_moved: false };
+            let want = WantSeal {
+                tag: tenant.tag(&subject(id)),
+                category,
+                seals,
+                age_max_secs: None,
+                outlives_closure: false,
+            };
             let sealing = self.keyring.for_sealing(&self.store, &tenant, &[want], at).await.unwrap();
             match self.commit(&sealing.rests, &sealing.effects) {
                 Ok(committed) => {

@@ -146,7 +146,7 @@ async fn a_tenants_end_makes_what_rests_on_it_stale() {
         category: &account,
         seals: 1,
         age_max_secs: None,
-        is_moved: false,
+        outlives_closure: false,
     };
     let sealing = world.keyring.for_sealing(&world.store, &tenant, &[want], world.at()).await.unwrap();
     let gone = Effect { slot: slots::tenant(tenant.tenant()), value: None };

@@ -165,7 +165,7 @@ impl<'a> Attempt<'a> {
         let spending = self.service.guard.account(
             &self.caller.principal,
             self.decisions.budget(),
-            self.service.log.believed_secs(),
+            self.service.log.monotonic().as_secs(),
         );
         let spent = spending.spend(*keys.tag(subject).as_bytes());
         spent.map_err(|over| self.refuse(Refusal::OverBudget { over: over.message }))

@@ -84,7 +84,7 @@ impl Operation for ComputeIndex {
 
         // Compute, within the budget.
         let keys = service.tenant_keys(&header.tenant, at).await?;
-        let spending = service.guard.account(&caller.principal, decisions.budget(), service.log.believed_secs());
+        let spending = service.guard.account(&caller.principal, decisions.budget(), service.log.monotonic().as_secs());
         let mut answer = Vec::with_capacity(values.len());
         for ((class, value), allowed) in values.iter().zip(allowed) {
             let result = if allowed { index(&keys, &spending, class, value) } else { Err(FieldError::DENIED) };

@@ -147,7 +147,7 @@ pub(super) async fn open(
 
     // Guard, and find the keys. What is not even shaped like a ciphertext needs none.
     let tenant_keys = service.tenant_keys(&header.tenant, at).await?;
-    let spending = service.guard.account(&caller.principal, decisions.budget(), service.log.believed_secs());
+    let spending = service.guard.account(&caller.principal, decisions.budget(), service.log.monotonic().as_secs());
     let wanted = wanted(&spending, &tenant_keys, fields, &mut served);
     let opening = service
         .keyring

@@ -138,8 +138,8 @@ pub(super) async fn seal<T>(
 
     // Find or make the keys.
     let tenant_keys = service.tenant_keys(&header.tenant, at).await?;
-    // Sealing reaches nobody; an index does, and whoever is told of an erasure.
-    let spending = service.guard.account(&caller.principal, decisions.budget(), service.log.believed_secs());
+    // Sealing reaches nobody; an index does, and so does being told of an erasure: that bounds how often it is said why.
+    let spending = service.guard.account(&caller.principal, decisions.budget(), service.log.monotonic().as_secs());
     let mut tags = Tags::new(&tenant_keys);
     let permitted = || fields.iter().zip(&allowed).filter_map(|(field, allowed)| allowed.then_some(field));
     let wanted: Vec<WantSeal<'_>> = permitted()
@@ -148,7 +148,8 @@ pub(super) async fn seal<T>(
             category: &field.class.category,
             seals: 1,
             age_max_secs: field.class.retention.seals_for_secs(),
-            is_moved: false,
+            // Closure starts no clock for what is kept from its sealing on.
+            outlives_closure: field.class.retention.seals_for_secs().is_some(),
         })
         .collect();
     let (sealing, _turn) = service.sealing(&tenant_keys, &wanted, at).await?;

@@ -6,7 +6,8 @@
 //! forged counts as reached: probing is what budgets are against. A blind index that is computed counts as a customer, since
 //! that is what it finds.
 //!
-//! Counts are this process's: a restart begins new ones. An answer that went stale and was made again spends once.
+//! Minutes, hours and days are those of the process: a clock that is wrong neither opens them nor holds them. So are the counts: a
+//! restart begins new ones. An answer that went stale and was made again spends once.
 //!
 //! INVARIANT: a principal's account holds at most its day's budget of ids, and all accounts together [`REACHED_MAX`]; past that
 //! nothing new is reached.
@@ -44,7 +45,7 @@ struct Today {
 
 /// What one principal has reached today.
 struct Account {
-    /// By id: the last minute since 1970 in which it was reached.
+    /// By id: the last minute in which it was reached.
     reached: HashMap<[u8; 16], u64>,
     minute: Count,
     hour: Count,
@@ -60,7 +61,7 @@ struct Count {
 }
 
 impl Guard {
-    /// A principal's account, for spending at `now_secs` (since 1970) within `budget`; without one, nothing is counted.
+    /// A principal's account, for spending at `now_secs` (of the monotonic clock) within `budget`; without one, nothing is counted.
     pub(super) fn account(&self, principal: &Principal, budget: Option<Budget>, now_secs: u64) -> Spending {
         let account = budget.map(|budget| (self.of_today(principal, now_secs / DAY_SECS), budget));
         Spending { account, now_secs }

@@ -134,7 +134,7 @@ impl Operation for Rewrap {
         let mut tags = Tags::new(&tenant_keys);
         let named = fields.iter().map(|field| envelope::key_id(&field.ciphertext).ok()).collect::<Vec<_>>();
         // Whoever moves a customer's values learns that there is one.
-        let spending = service.guard.account(&caller.principal, decisions.budget(), service.log.believed_secs());
+        let spending = service.guard.account(&caller.principal, decisions.budget(), service.log.monotonic().as_secs());
         let reached: Vec<Result<(), FieldError>> = fields
             .iter()
             .zip(allowed)
@@ -177,7 +177,7 @@ impl Operation for Rewrap {
                 category: &field.class.category,
                 seals: 1,
                 age_max_secs: field.class.retention.seals_for_secs(),
-                is_moved: true,
+                outlives_closure: true,
             })
             .collect();
         let (sealing, _turn) = service.sealing(&tenant_keys, &wanted, at).await?;

@@ -49,5 +49,6 @@ fn about(sent: &Header, tenant: &str, caller: &Caller) -> Result<About, Violatio
 /// The tenant as it is.
 async fn life(service: &Service, attempt: &Attempt<'_>, tenant: &Tenant) -> Result<Life, Halt> {
     let life = service.keyring.life(&*service.store, tenant).await.map_err(|error| Halt::unreadable(&error))?;
-    life.ok_or_else(|| attempt.refuse_tenant(refusal::Refusal::Unknown))
+    let life = life.ok_or_else(|| attempt.refuse_tenant(refusal::Refusal::Unknown))?;
+    if life.region() == service.region() { Ok(life) } else { Err(attempt.refuse_tenant(refusal::Refusal::OtherRegion)) }
 }

@@ -220,8 +220,12 @@ async fn time_does_not_run_back_in_the_log() {
     bench.clock.set_wall_secs(NOW - 10_000);
     bench.commit(Basis::default(), Effects::default()).await.unwrap();
     assert_eq!(bench.log.now_secs(), NOW);
+    // While the wall clock is behind, what is stored goes by the monotonic one and does not stand still.
+    bench.clock.advance(Duration::from_secs(500));
+    bench.commit(Basis::default(), Effects::default()).await.unwrap();
+    assert_eq!((bench.log.now_secs(), bench.log.believed_secs()), (NOW, NOW + 500));
     let times: Vec<_> = bench.all().await.iter().map(|entry| entry.time_unix_micros).collect();
-    assert_eq!(times, [NOW * 1_000_000; 2]);
+    assert_eq!(times, [NOW * 1_000_000; 3]);
 }
 
 #[tokio::test]

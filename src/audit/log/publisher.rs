@@ -112,11 +112,11 @@ impl Drop for Publisher {
 impl Publication {
     fn publish(self, shared: &Shared) {
         let entries = self.published.edge.size();
+        shared.time_unix_micros.store(self.time_unix_micros, Ordering::Release);
         if let Some(synced_at) = self.synced_at {
-            // 0 says that there was none.
+            // Behind the time, and 0 says that there was none.
             shared.synced_at_micros.store(micros(synced_at).max(1), Ordering::Release);
         }
-        shared.time_unix_micros.store(self.time_unix_micros, Ordering::Release);
         shared.policy_version.store(self.policy_version, Ordering::Release);
         if let Some(signer) = self.signer {
             shared.signer.store(Arc::new(signer));

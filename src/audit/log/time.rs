@@ -6,17 +6,21 @@ use super::Log;
 use crate::clock::Clock;
 
 impl Log {
-    /// The time that an entry would get now, in microseconds since 1970: it does not run back, and it does not leap ahead with the
-    /// wall clock either. For what is stored and can't be taken back.
+    /// The time, in microseconds since 1970, for what is stored and can't be taken back. It does not run back, and neither leaps
+    /// ahead with the wall clock nor stands still while that is far behind: then it goes by the monotonic clock.
     pub fn believed_micros(&self) -> u64 {
+        // Before the time that belongs to it: that may be newer, never older.
+        let synced_at = self.shared.synced_at_micros.load(Ordering::Acquire);
         let last = self.shared.time_unix_micros.load(Ordering::Acquire);
-        let wall = self.clock.wall_micros();
-        match self.shared.synced_at_micros.load(Ordering::Acquire) {
+        let (wall, monotonic) = (self.clock.wall_micros(), micros(self.clock.monotonic()));
+        let (opened, opened_at) = self.shared.opened_at_micros;
+        let running = opened.saturating_add(monotonic.saturating_sub(opened_at));
+        if wall.saturating_add(LEAP_MICROS_MAX) < running {
+            return last.max(running);
+        }
+        match synced_at {
             0 => last.max(wall),
-            synced_at => {
-                let elapsed = micros(self.clock.monotonic()).saturating_sub(synced_at);
-                believed(last, wall, elapsed)
-            }
+            synced_at => believed(last, wall, monotonic.saturating_sub(synced_at)),
         }
     }
 
@@ -26,14 +30,17 @@ impl Log {
     }
 }
 
-/// The clock of whoever stores times: the log's.
-impl Clock for Log {
+/// The clock of whoever stores times.
+#[derive(Debug)]
+pub struct LogClock(pub Log);
+
+impl Clock for LogClock {
     fn wall_micros(&self) -> u64 {
-        self.believed_micros()
+        self.0.believed_micros()
     }
 
     fn monotonic(&self) -> Duration {
-        self.clock.monotonic()
+        self.0.monotonic()
     }
 }
 
@@ -48,5 +55,5 @@ pub(super) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// How far the wall clock may run ahead of the monotonic one between two groups: a leap second, a correction, a short sleep.
+/// How far the wall clock may part from the monotonic one: a leap second, a correction, a short sleep.
 const LEAP_MICROS_MAX: u64 = 3_600_000_000;

@@ -22,7 +22,7 @@ async fn prepare(world: &World, wanted: &[(&str, &Category, u32)]) -> Sealing {
             category,
             seals: *seals,
             age_max_secs: None,
-            is_moved: false,
+            outlives_closure: false,
         })
         .collect();
     world.keyring.for_sealing(&world.store, &tenant, &wanted, world.at()).await.unwrap()
@@ -207,17 +207,22 @@ async fn a_closed_subject_is_sealed_for_only_what_was_sealed_before() {
     world.seal("acme", "anna", &account, 1).await;
     let tenant = world.tenant("acme").await;
     let tag = tenant.tag(&subject("anna"));
+    let sealing = prepare(&world, &[("anna", &account, 1)]).await;
+    assert!(sealing.keys[0].is_ok());
     let mut subjects = world.keyring.subjects(&world.store, &tenant, [tag], world.at()).await.unwrap();
     subjects.close(0, 7, 9).unwrap();
     let changes = world.keyring.changes(subjects).unwrap();
-    let committed = world.commit(&changes.rests, &changes.effects).unwrap();
-    world.keyring.settle(changes.pending, committed);
-    for (is_moved, category, sealed) in [
+    world.change(&changes);
+    assert!(
+        world.commit(&sealing.rests, &sealing.effects).is_err(),
+        "sealed before the closure, and not released behind it"
+    );
+    for (outlives_closure, category, sealed) in [
         (false, account.clone(), Err(NoKey::Closed)),
         (false, category("billing"), Err(NoKey::Closed)),
         (true, account.clone(), Ok(())),
     ] {
-        let want = WantSeal { tag, category: &category, seals: 1, age_max_secs: None, is_moved };
+        let want = WantSeal { tag, category: &category, seals: 1, age_max_secs: None, outlives_closure };
         let sealing = world.keyring.for_sealing(&world.store, &tenant, &[want], world.at()).await.unwrap();
         assert_eq!(sealing.keys[0].as_ref().map(drop).map_err(|no_key| *no_key), sealed);
     }
@@ -333,7 +338,7 @@ async fn without_randomness_no_key_is_made_and_old_ones_seal_on() {
         category: &account,
         seals: 1,
         age_max_secs: None,
-        is_moved: false,
+        outlives_closure: false,
     };
     let made = world.keyring.for_sealing(&world.store, &tenant, &[want], world.at()).await;
     assert!(matches!(made, Err(Error::Entropy(_))));

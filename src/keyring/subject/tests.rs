@@ -45,7 +45,8 @@ async fn open(world: &World, id: &str, category: &Category, key: crate::envelope
 
 async fn try_seal(world: &World, id: &str, category: &Category) -> Result<(), NoKey> {
     let tenant = world.tenant("acme").await;
-    let want = WantSeal { tag: tenant.tag(&subject(id)), category, seals: 1, age_max_secs: None, is_moved: false };
+    let want =
+        WantSeal { tag: tenant.tag(&subject(id)), category, seals: 1, age_max_secs: None, outlives_closure: false };
     let sealing = world.keyring.for_sealing(&world.store, &tenant, &[want], world.at()).await.unwrap();
     sealing.keys.into_iter().next().unwrap().map(|_| ())
 }

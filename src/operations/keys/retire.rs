@@ -47,10 +47,15 @@ impl Operation for RetireKeyVersions {
         &self.header
     }
 
-    fn validate(self, _: &Service, _: &Snapshot, caller: &Caller) -> Result<Asked, Violation> {
+    fn validate(self, _: &Service, policy: &Snapshot, caller: &Caller) -> Result<Asked, Violation> {
         let about = about(&self.header, self.subject, caller)?;
         // Also of a category that the catalogue has no more.
         let category = Category::parse(&self.category).map_err(validate::broken("category"))?;
+        let retention = policy.catalogue().retention(category.as_str());
+        if retention.is_some_and(|retention| retention.seals_for_secs().is_some()) {
+            let rule = "must not be kept by the age of its keys: rewrapping leaves what is under them, and retention ends them";
+            return Err(Violation::new("category", rule));
+        }
         if self.up_to_version == 0 {
             return Err(Violation::new("up_to_version", "must be at least 1"));
         }

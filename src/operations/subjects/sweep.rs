@@ -110,9 +110,10 @@ impl Sweeper {
         if self.watch().is_none() {
             let noted = self.noted(|archive| archive.due(DueOf::Subjects)).await?.flatten();
             let noted = match noted {
-                Some(STOPPED) if self.confirmed.swap(false, Ordering::AcqRel) => {
+                Some(STOPPED) if self.confirmed.load(Ordering::Acquire) => {
                     start::clock_confirmed(&self.service).await?;
                     self.noted(|archive| archive.note_due(DueOf::Subjects, None)).await?;
+                    self.confirmed.store(false, Ordering::Release);
                     None
                 }
                 noted => noted,
@@ -123,37 +124,63 @@ impl Sweeper {
             self.note().await?;
             return Ok(if self.watch().is_some_and(|watch| watch.stopped) { Swept::Stopped } else { Swept::NotYet });
         };
-        let (mut swept, then) = (0, self.policy_of(cutoff).await?);
+        let mut swept = 0;
+        match self.policy_of(cutoff).await {
+            Ok(then) => self.sweep_all(then.as_deref(), cutoff, &mut swept).await?,
+            // By the catalogue of today alone nothing goes. A new cutoff is under a newer policy.
+            Err(halt) => tracing::error!(?halt, "the policy of a day ago can't be read: nothing is swept for a day"),
+        }
+        // A step while it was swept stops the next day's.
+        self.cutoff();
+        if self.watch().is_some_and(|watch| watch.stopped) {
+            self.note().await?;
+            return Ok(Swept::Stopped);
+        }
+        // What has become due meanwhile is looked at for a day of its own.
+        self.begin(None);
+        if let Err(halt) = self.noted(|archive| archive.note_due(DueOf::Subjects, None)).await {
+            tracing::error!(?halt, "what was swept can't be noted: a restart sweeps once more");
+        }
+        Ok(Swept::Subjects(swept))
+    }
+
+    async fn sweep_all(&self, then: Option<&Snapshot>, cutoff: u64, swept: &mut usize) -> Result<(), Halt> {
         let lives = self.service.keyring.lives(&*self.service.store, None, usize::MAX).await;
         let mut lives = lives.map_err(|error| Halt::unreadable(&error))?;
         let first = usize::try_from(cutoff / DAY_SECS).unwrap_or_default().checked_rem(lives.len());
         lives.rotate_left(first.unwrap_or_default());
         for life in lives {
-            let left = SWEPT_MAX.saturating_sub(swept);
-            match self.tenant(life.tenant(), then.as_deref(), cutoff, left).await {
-                Ok(more) => swept += more,
+            match self.tenant(life.tenant(), then, cutoff, swept).await {
+                Ok(()) => {}
                 Err(Halt::Failed(failure)) if self.service.log.has_failed() => return Err(Halt::Failed(failure)),
                 Err(halt) => {
                     tracing::error!(tenant = life.tenant().as_str(), ?halt, "a tenant can't be swept; tomorrow again");
                 }
             }
         }
-        // What has become due meanwhile is looked at for a day of its own.
-        self.noted(|archive| archive.note_due(DueOf::Subjects, None)).await?;
-        *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        Ok(Swept::Subjects(swept))
+        Ok(())
     }
 
     /// Ends a tenant that is due to, or sweeps its subjects.
-    async fn tenant(&self, tenant: &Tenant, then: Option<&Snapshot>, cutoff: u64, max: usize) -> Result<usize, Halt> {
+    async fn tenant(
+        &self,
+        tenant: &Tenant,
+        then: Option<&Snapshot>,
+        cutoff: u64,
+        swept: &mut usize,
+    ) -> Result<(), Halt> {
         let at = self.service.log.read_point();
         let life = self.service.keyring.life(&*self.service.store, tenant).await;
-        let Some(life) = life.map_err(|error| Halt::unreadable(&error))? else { return Ok(0) };
+        let Some(life) = life.map_err(|error| Halt::unreadable(&error))? else { return Ok(()) };
+        if life.region() != self.service.region() {
+            tracing::error!(tenant = tenant.as_str(), "a tenant of another region is not swept here");
+            return Ok(());
+        }
         self.service.end_tenant(life, at, cutoff).await?;
-        match self.sweep(tenant, then, cutoff, max).await {
+        match self.sweep(tenant, then, cutoff, swept).await {
             // It was destroyed.
-            Err(Halt::Tenant(_)) => Ok(0),
-            swept => swept,
+            Err(Halt::Tenant(_)) => Ok(()),
+            done => done,
         }
     }
 
@@ -165,7 +192,9 @@ impl Sweeper {
             let page = policies::stored::versions(&*service.store, below, PAGE).await;
             let page = page.map_err(|error| Halt::unreadable(&error))?;
             if let Some(found) = page.iter().find(|version| version.time_unix_micros / 1_000_000 <= unix_secs) {
-                return service.past.version(&*service.store, found.version).await;
+                let known = service.past.version(&*service.store, found.version).await?;
+                // One that is listed and not stored is damage, and no reason to go by today's alone.
+                return known.map(Some).ok_or(Halt::Failed(Failure::Unreadable));
             }
             match page.last() {
                 Some(last) if page.len() == PAGE => below = last.version,
@@ -180,14 +209,15 @@ impl Sweeper {
 
     /// Begins to look, or goes on from what was noted.
     fn begin(&self, noted: Option<Due>) {
-        let (wall_secs, monotonic) = (self.service.log.wall_secs(), self.service.log.monotonic());
+        let log = &self.service.log;
+        let (wall_secs, monotonic) = (log.wall_secs(), log.monotonic());
         let stopped = noted == Some(STOPPED);
         if stopped {
             tracing::error!("the clock had stepped: nothing is swept until `privet serve --clock-is-right`");
         }
         let noted = noted.filter(|_| !stopped).unwrap_or(Due { cutoff_unix_micros: u64::MAX, seen_secs: 0 });
         *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(Watch {
-            cutoff: wall_secs.min(noted.cutoff_unix_micros / 1_000_000),
+            cutoff: wall_secs.min(log.believed_secs()).min(noted.cutoff_unix_micros / 1_000_000),
             began: monotonic,
             before: Duration::from_secs(noted.seen_secs),
             noted_secs: noted.seen_secs,
@@ -250,17 +280,26 @@ impl Sweeper {
     }
 
     /// Sweeps a tenant by a cutoff, and at most so many of its subjects.
-    async fn sweep(&self, tenant: &Tenant, then: Option<&Snapshot>, cutoff: u64, max: usize) -> Result<usize, Halt> {
-        let (mut swept, mut from) = (0, None);
+    async fn sweep(
+        &self,
+        tenant: &Tenant,
+        then: Option<&Snapshot>,
+        cutoff: u64,
+        swept: &mut usize,
+    ) -> Result<(), Halt> {
+        if *swept >= SWEPT_MAX {
+            return Ok(());
+        }
+        let mut from = None;
         let keys = self.service.keys_of(tenant, self.service.log.read_point()).await?;
-        while swept < max {
+        while *swept < SWEPT_MAX {
             let mut tries = 0;
-            let next = loop {
+            from = loop {
                 let page = Page::read(&self.service, &keys, from, BATCH).await?;
                 let next = page.next;
-                match self.batch(tenant, page, (then, cutoff), max - swept).await {
+                match self.batch(tenant, page, (then, cutoff), SWEPT_MAX - *swept).await {
                     Ok(some) => {
-                        swept += some;
+                        *swept += some;
                         break next;
                     }
                     // Somebody writes the same subjects; what goes on is due tomorrow, too.
@@ -269,13 +308,12 @@ impl Sweeper {
                     Err(halt) => return Err(halt),
                 }
             };
-            from = next;
             if from.is_none() {
-                return Ok(swept);
+                return Ok(());
             }
         }
-        tracing::warn!(tenant = tenant.as_str(), swept, "more is due than is swept a day: the rest follows tomorrow");
-        Ok(swept)
+        tracing::warn!(tenant = tenant.as_str(), "as much was swept as is swept a day: what is left follows tomorrow");
+        Ok(())
     }
 
     async fn batch(
@@ -312,6 +350,9 @@ impl Sweeper {
                 let expired = subjects.expire(at, &one.category, is_due);
                 if expired > 0 {
                     versions += expired;
+                }
+                // Never beside an erasure of the same subject: together they would lead from one to the other.
+                if expired > 0 && due.iter().all(|one| one.versions.is_some()) {
                     targets.add(ControlObject::Keys.as_str(), Action::Retire.as_str(), Outcome::Allowed, Some(alias));
                 }
             }

@@ -67,7 +67,7 @@ impl Operation for DestroyTenant {
         if person.is_empty() {
             return Err(attempt.refuse_tenant(Refusal::NoPerson));
         }
-        let (tenant, now) = (&about.tenant, service.log.now_secs());
+        let (tenant, now) = (&about.tenant, service.log.believed_secs());
         // A wish ends with its week, and with the right to have it.
         let wanted = before.destruction().filter(|wanted| {
             now <= wanted.requested_unix_secs.saturating_add(WANTED_SECS_MAX)

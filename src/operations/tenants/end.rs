@@ -34,7 +34,7 @@ impl Service {
         let effect = format!(
             "tenant destroyed with all its keys, as requested by {requested_by} and confirmed by {confirmed_by}"
         );
-        let Changes { effects, rests, disrupts, pending } = life.ended(self.log.now_secs(), at);
+        let Changes { effects, rests, disrupts, pending } = life.ended(self.log.believed_secs(), at);
         self.commit_end(&tenant, effect, rests, Effects { writes: effects, disrupts, ..Effects::default() }, pending)
             .await?;
         tracing::warn!(tenant = tenant.as_str(), "a tenant was destroyed with all its keys");

@@ -296,6 +296,18 @@ async fn what_is_kept_by_the_age_of_its_key_is_not_moved_to_a_younger_one() {
     rotate(&operator, "anna", &[]).await.unwrap();
     let (same, changed, version) = rewrap(&tester, to_rewrap("anna", activity, &sealed)).await.unwrap();
     assert_eq!((same, changed, version), (sealed.clone(), false, 1));
+    // So nobody can end the old one by hand either, taking it for empty.
+    let request = v1::RetireKeyVersionsRequest {
+        tenant: "acme".into(),
+        subject: "anna".into(),
+        category: "usage".into(),
+        up_to_version: 1,
+        rewrapped: true,
+        ..Default::default()
+    };
+    let refused = operator.keys().retire_key_versions(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+    assert!(open(&tester, "anna", activity, &sealed).await.is_ok());
     let forged = Bytes::from([&sealed[..sealed.len() - 1], &[sealed[sealed.len() - 1] ^ 1]].concat());
     assert_eq!(rewrap(&tester, to_rewrap("anna", activity, &forged)).await, Err(Reason::InvalidCiphertext));
 }

@@ -383,10 +383,9 @@ async fn a_second_name_of_the_same_person_confirms_nothing() {
     // Refused and denied, the record says which tenant it was about.
     assert!(destroy(&server.client("tester").await, "acme", "").await.is_err());
     let log = server.client("auditor").await.log("_system").await;
-    let about = |refused: &str| {
-        log.iter().any(|entry| entry.effect == "tenant acme" && (entry.refusal == refused || entry.refusal.is_empty()))
-    };
-    assert!(about("SAME_PERSON") && log.iter().filter(|entry| entry.effect == "tenant acme").count() == 3, "{log:?}");
+    let about: Vec<_> = log.iter().filter(|entry| entry.effect == "tenant acme").collect();
+    assert_eq!(about.iter().filter(|entry| entry.refusal == "SAME_PERSON").count(), 2, "{log:?}");
+    assert_eq!(about.len(), 3, "{log:?}");
     // Nor does anybody confirm what its author may not want any more.
     let remove =
         v1::PolicyChange { change: Some(v1::policy_change::Change::Remove("operator-destroys-tenants".into())) };
@@ -495,6 +494,8 @@ async fn a_tenant_of_another_region_is_refused_on_each_request_and_on_record() {
     let read =
         v1::ListEntriesRequest { tenant: "bolt".into(), order: v1::Order::NewestFirst.into(), ..Default::default() };
     assert_eq!(why(tester.audit().list_entries(read).await), failed("OTHER_REGION"));
+    assert_eq!(why(destroy(&operator, "bolt", "r").await), failed("OTHER_REGION"));
+    assert_eq!(why(cancel(&operator, "bolt").await), failed("OTHER_REGION"));
     assert_eq!(create(&operator, "volt", "eu-west").await.unwrap().region, "eu-west");
     assert_eq!(why(create(&operator, "watt", "us-east").await), failed("OTHER_REGION"));
     // A start that names it in its configuration does not even come up.
