@@ -48,15 +48,19 @@ fn rights_are_commands_and_each_leaves_its_evidence() {
     let erased = officer(&file);
     assert!(code(&erased) == 0 && stderr(&erased).contains("1,500 customers erased"), "{}", stderr(&erased));
     let whole = fs::read_to_string(&out).unwrap();
-    assert!(whole.lines().count() == 1_500 && !whole.contains("cust-"));
-    let cut: String = whole.lines().take(700).map(|line| format!("{line}\n")).collect::<String>() + "{\"line\":70";
+    assert!(whole.lines().count() == 1_501 && !whole.contains("cust-"));
+    let cut: String = whole.lines().take(701).map(|line| format!("{line}\n")).collect::<String>() + "{\"line\":70";
     fs::write(&out, cut).unwrap();
     let again = officer(&file);
-    assert!(stderr(&again).contains("800 customers erased, 0 refused; went on behind line 700"), "{}", stderr(&again));
+    assert!(
+        stderr(&again).contains("1,500 customers erased, 0 refused; went on behind line 700"),
+        "{}",
+        stderr(&again)
+    );
     let certificates = |text: &str| -> Vec<String> {
         let certificate =
             |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["erasures"][0]["id"].to_string();
-        text.lines().map(certificate).collect()
+        text.lines().skip(1).map(certificate).collect()
     };
     assert_eq!(certificates(&fs::read_to_string(&out).unwrap()), certificates(&whole), "erased once");
 
@@ -92,6 +96,55 @@ fn rights_are_commands_and_each_leaves_its_evidence() {
     let belongs = ["--class", "pii/account/email", "--subject", "cust-002001", "--purpose", "invoicing"];
     let unwrapped = call(&dir, "billing-service", &wrapped.stdout, &[&["data-key", "unwrap"], &belongs[..]].concat());
     assert_eq!(unwrapped.stdout, fs::read(&key).unwrap(), "{}", stderr(&unwrapped));
+}
+
+#[test]
+fn a_file_of_erasures_is_taken_up_only_by_the_erasure_that_began_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path().join("dev");
+    let _dev = Dev::start(&dir);
+    let officer = |args: &[&str]| call(&dir, "privacy-officer", b"", args);
+    let (ids, out) = (scratch.path().join("ids"), scratch.path().join("erased.jsonl"));
+    let erase = |more: &[&str]| {
+        let file = ["subject", "erase", "--yes", "--file", ids.to_str().unwrap(), "--out", out.to_str().unwrap()];
+        officer(&[&file[..], more].concat())
+    };
+    fs::write(&ids, "cust-000001\ncust-000002\nnobody\n").unwrap();
+    let hold = ["subject", "hold", "CASE-1", "--reason", "a court asked", "--subject", "cust-000002"];
+    assert_eq!(code(&officer(&hold)), 0);
+
+    let usage = erase(&["--category", "usage"]);
+    assert!(code(&usage) == 1 && stderr(&usage).contains("1 customer erased, 2 refused\n"), "{}", stderr(&usage));
+    let written = fs::read(&out).unwrap();
+    let untouched = |more: &[&str], why: &str| {
+        let other = erase(more);
+        assert!(code(&other) == 2 && stderr(&other).contains(why), "{}", stderr(&other));
+        assert_eq!(fs::read(&out).unwrap(), written);
+    };
+    untouched(&[], "with other categories");
+    untouched(&["--category", "usage", "--tenant", "beta"], "with another tenant");
+    fs::write(&ids, "cust-000003\ncust-000002\nnobody\n").unwrap();
+    untouched(&["--category", "usage"], "with another --file");
+    fs::write(&ids, "cust-000001\ncust-000002\nnobody\n").unwrap();
+
+    // What the run before refused is no success of this one.
+    let again = erase(&["--category", "usage"]);
+    let summary = "1 customer erased, 2 refused; went on behind line 3";
+    assert!(code(&again) == 1 && stderr(&again).contains(summary), "{}", stderr(&again));
+    assert_eq!(fs::read(&out).unwrap(), written);
+
+    // A file that was never an output keeps what it holds.
+    fs::write(&out, "thesis").unwrap();
+    let foreign = erase(&[]);
+    assert!(code(&foreign) == 2 && stderr(&foreign).contains("not the output of this command"), "{}", stderr(&foreign));
+    assert_eq!(fs::read(&out).unwrap(), b"thesis");
+
+    // A request about one is refused as a whole, and is a line all the same.
+    fs::remove_file(&out).unwrap();
+    fs::write(&ids, "cust-000002\n").unwrap();
+    let one = erase(&[]);
+    assert!(code(&one) == 1 && stderr(&one).contains("0 customers erased, 1 refused"), "{}", stderr(&one));
+    assert!(fs::read_to_string(&out).unwrap().contains(r#""error":"HELD","line":1"#));
 }
 
 #[test]

@@ -3,10 +3,12 @@
 //! A file is worked through in requests of 1,000. What was done is written line by line to `--out`; a run that was cut off goes on
 //! behind the last whole line there, and asking twice erases once.
 
+mod output;
+
 use std::{
-    fs::{File, OpenOptions},
-    io::{BufRead, BufReader, Seek, SeekFrom, Write},
-    os::unix::fs::OpenOptionsExt,
+    collections::HashSet,
+    fs::File,
+    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -32,11 +34,14 @@ use crate::{
         erasure_result::Result::{Erased, Error},
     },
 };
+use output::{Header, Output};
 
 #[derive(Args)]
 #[command(after_help = "\
 A file has one customer's id a line. With it, --out gets a line of JSON for each: its line number and
-its certificates, or why it was not erased. Run again with the same files, it goes on where it stopped.
+its certificates, or why it was not erased; before them, one with the tenant, the categories and the
+file's SHA-256. Run again with the same, it goes on where it stopped, and counts what it has done in all;
+with an --out of another erasure it does nothing.
 
 Examples:
   privet subject erase --subject cust-42 --yes
@@ -97,62 +102,61 @@ async fn many(
     out: &Path,
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
-    let unreadable = |error: std::io::Error| Failure::usage(format!("{}: {}", file.display(), error.kind()));
-    let lines = BufReader::new(File::open(file).map_err(unreadable)?).lines();
-    let (mut out, done) = resume(out)?;
+    let content = customers(file)?;
+    let header = Header::new(&request.tenant, &request.categories, content.as_bytes());
+    let mut out = Output::open(out, &header)?;
+    let before = out.before;
     let hidden = !terminal.details();
     let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     let bar = ProgressBar::with_draw_target(None, target);
     bar.set_style(
         ProgressStyle::with_template("{spinner} {pos} erased").unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
-    bar.inc(done);
-    let (mut erased, mut refused) = (0u64, 0u64);
-    let mut batch: Vec<(u64, String)> = Vec::new();
-    let mut numbered = lines.zip(1u64..);
+    bar.inc(before);
+    let mut ids = content.lines().zip(1u64..).filter(|(_, number)| *number > before);
     loop {
-        let next = numbered.next();
-        if let Some((line, number)) = next {
-            let line = line.map_err(unreadable)?;
-            // Each line is checked, those before the place to go on, too: it is the same file, or an error.
-            let subject = Subject::parse(line)
-                .map_err(|invalid| Failure::usage(format!("{}:{number}: {invalid}", file.display())))?;
-            if number > done && !batch.iter().any(|(_, known)| known == subject.expose()) {
-                batch.push((number, subject.expose().to_owned()));
-            }
-            if batch.len() < SUBJECTS_MAX {
-                continue;
-            }
-        }
-        let finished = batch.len() < SUBJECTS_MAX;
-        if !batch.is_empty() {
-            let (numbers, subjects): (Vec<u64>, Vec<String>) = std::mem::take(&mut batch).into_iter().unzip();
-            let results = send(clients, &request, subjects).await?;
-            if results.len() != numbers.len() {
-                return Err(misfit());
-            }
-            let mut text = Vec::new();
-            for (number, result) in numbers.iter().zip(&results) {
-                let is_erased = matches!(result.result, Some(Erased(_)));
-                erased += u64::from(is_erased);
-                refused += u64::from(!is_erased);
-                let _ = writeln!(text, "{}", line(*number, result));
-            }
-            out.write_all(&text).and_then(|()| out.sync_data()).map_err(Failure::output)?;
-            bar.inc(numbers.len() as u64);
-        }
-        if finished {
+        let (numbers, subjects) = batch(&mut ids);
+        if numbers.is_empty() {
             break;
         }
+        let results = send(clients, &request, subjects).await?;
+        out.add(&numbers, &results)?;
+        bar.inc(numbers.len() as u64);
     }
     bar.finish_and_clear();
+    let Output { erased, refused, .. } = out;
     if terminal.json {
-        put_json(&json!({ "erased": erased, "refused": refused, "before": done }))?;
+        put_json(&json!({ "erased": erased, "refused": refused, "before": before }))?;
     } else if !terminal.quiet {
-        let before = if done > 0 { format!("; went on behind line {done}") } else { String::new() };
+        let before = if before > 0 { format!("; went on behind line {before}") } else { String::new() };
         eprintln!("{} erased, {refused} refused{before}", plural(erased, "customer"));
     }
     Ok(if refused == 0 { Exit::Ok } else { Exit::Refused })
+}
+
+/// The file of customers, each line of it checked before any is erased. It is read at once: what the header of the output
+/// says of it is true to the end.
+fn customers(file: &Path) -> Result<String, Failure> {
+    let failed = |what: String| Failure::usage(format!("{}: {what}", file.display()));
+    let mut content = Vec::new();
+    let open = File::open(file).map_err(|error| failed(error.kind().to_string()))?;
+    open.take(FILE_BYTES_MAX + 1).read_to_end(&mut content).map_err(|error| failed(error.kind().to_string()))?;
+    if content.len() as u64 > FILE_BYTES_MAX {
+        return Err(failed("is longer than 256 MiB; split it".to_owned()));
+    }
+    let content = String::from_utf8(content).map_err(|_| failed("is no text".to_owned()))?;
+    for (line, number) in content.lines().zip(1u64..) {
+        Subject::parse(line.to_owned())
+            .map_err(|invalid| Failure::usage(format!("{}:{number}: {invalid}", file.display())))?;
+    }
+    Ok(content)
+}
+
+/// The next request: numbers of lines, and whom they name; nobody twice.
+fn batch<'a>(ids: &mut impl Iterator<Item = (&'a str, u64)>) -> (Vec<u64>, Vec<String>) {
+    let mut known = HashSet::new();
+    let new = ids.filter(|(id, _)| known.insert(*id));
+    new.take(SUBJECTS_MAX).map(|(id, number)| (number, id.to_owned())).unzip()
 }
 
 /// Erases some. A server refuses a request about one subject as a whole.
@@ -174,69 +178,45 @@ async fn send(
     Ok(vec![ErasureResult { result: Some(Error(error)) }])
 }
 
-/// What is written of one line of the file. The customer's id is not repeated.
-fn line(number: u64, result: &ErasureResult) -> Value {
-    match &result.result {
-        Some(Error(error)) => {
-            let reason = error.reason().as_str_name().trim_start_matches("ERASURE_REASON_");
-            json!({ "line": number, "error": reason, "message": error.message })
-        }
-        Some(Erased(_)) | None => json!({ "line": number, "erasures": erasures(result) }),
-    }
-}
-
 fn erasures(result: &ErasureResult) -> Vec<Value> {
     let Some(Erased(erased)) = &result.result else { return Vec::new() };
     let erasure = |one: &crate::proto::v1::Erasure| json!({ "id": hex::encode(&one.id), "now": one.now, "certificate": one.certificate });
     erased.erasures.iter().map(erasure).collect()
 }
 
-/// Opens the output and says which line of the input its last whole line is about. What was cut off is cut away.
-fn resume(out: &Path) -> Result<(File, u64), Failure> {
-    let failed = |error: std::io::Error| Failure::usage(format!("{}: {}", out.display(), error.kind()));
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).mode(0o600);
-    let mut file = options.open(out).map_err(failed)?;
-    let (mut whole, mut done) = (0, 0);
-    let mut lines = BufReader::new(&mut file);
-    let mut line = String::new();
-    while lines.read_line(&mut line).map_err(failed)? > 0 && line.ends_with('\n') {
-        let number = serde_json::from_str::<Value>(&line).ok().and_then(|line| line.get("line")?.as_u64());
-        let next = number.filter(|number| *number > done);
-        done = next.ok_or_else(|| Failure::usage(format!("{}: is not the output of this command", out.display())))?;
-        whole += line.len() as u64;
-        line.clear();
-    }
-    file.set_len(whole).and_then(|()| file.seek(SeekFrom::Start(whole))).map_err(failed)?;
-    Ok((file, done))
-}
+/// Some ten million ids.
+const FILE_BYTES_MAX: u64 = 256 << 20;
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
-    fn a_run_goes_on_behind_the_last_whole_line() {
-        let dir = tempfile::tempdir().unwrap();
-        let out = dir.path().join("out.jsonl");
-        assert_eq!(resume(&out).unwrap().1, 0);
-        std::fs::write(&out, "{\"line\":1,\"erasures\":[]}\n{\"line\":3,\"error\":\"HELD\"}\n{\"line\":4,\"er")
-            .unwrap();
-        let (mut file, done) = resume(&out).unwrap();
-        assert_eq!(done, 3);
-        file.write_all(b"{\"line\":4}\n").unwrap();
-        assert_eq!(resume(&out).unwrap().1, 4);
-        for foreign in ["thesis\n", "{\"line\":2}\n{\"line\":2}\n", "{\"line\":0}\n", "[]\n"] {
-            std::fs::write(&out, foreign).unwrap();
-            assert!(resume(&out).is_err(), "{foreign}");
-            assert_eq!(std::fs::read_to_string(&out).unwrap(), foreign, "nothing was changed");
-        }
+    fn requests_name_a_thousand_each_and_nobody_twice() {
+        let content: String = (0..2_500).map(|n| format!("c{}\n", n / 2)).collect();
+        let mut ids = content.lines().zip(1u64..);
+        let mut batches = std::iter::from_fn(|| Some(batch(&mut ids)).filter(|(numbers, _)| !numbers.is_empty()));
+        let (numbers, subjects) = batches.next().unwrap();
+        assert_eq!(
+            (numbers.len(), subjects.len(), numbers[999], subjects[999].as_str()),
+            (1_000, 1_000, 1_999, "c999")
+        );
+        // It is filled without a look ahead: the next begins with the second line of its last.
+        assert_eq!(batches.next().unwrap().0[..2], [2_000, 2_001]);
+        assert!(batches.next().is_none());
     }
 
     #[test]
-    fn a_line_says_what_became_of_a_customer_and_not_who_it_was() {
-        let held = ErasureError { reason: ErasureReason::Held.into(), message: "hold CASE-7 stops it".into() };
-        let held = ErasureResult { result: Some(Error(held)) };
-        assert_eq!(line(7, &held).to_string(), r#"{"error":"HELD","line":7,"message":"hold CASE-7 stops it"}"#);
+    fn a_file_is_checked_to_its_end_before_anybody_is_erased() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let read = |content: &[u8]| {
+            fs::write(file.path(), content).unwrap();
+            customers(file.path()).map_err(|failure| failure.to_string())
+        };
+        assert_eq!(read(b"cust-1\ncust-2").unwrap(), "cust-1\ncust-2");
+        assert!(read(b"cust-1\n\ncust-2\n").unwrap_err().contains(":2: must be a subject id"));
+        assert!(read(b"cust-1\n\xff\n").unwrap_err().ends_with("is no text"));
     }
 }
