@@ -171,11 +171,27 @@ async fn send(
         Ok(answer) => return Ok(answer.into_inner().results),
         Err(status) => status,
     };
-    let known = [(NOT_FOUND, ErasureReason::UnknownSubject), (FAILED_PRECONDITION, ErasureReason::Held)];
-    let reason = known.into_iter().find(|(code, _)| is_one && status.code() == *code);
-    let Some((_, reason)) = reason else { return Err(status.into()) };
-    let error = ErasureError { reason: reason.into(), message: status.message().to_owned() };
-    Ok(vec![ErasureResult { result: Some(Error(error)) }])
+    let of_line = is_one && [NOT_FOUND, FAILED_PRECONDITION].contains(&status.code());
+    let message = status.message().to_owned();
+    let failure = Failure::from(status);
+    match of_subject(&failure) {
+        Some(reason) if of_line => {
+            let error = ErasureError { reason: reason.into(), message };
+            Ok(vec![ErasureResult { result: Some(Error(error)) }])
+        }
+        // Of the tenant, the region or the server, and so of every line that follows.
+        Some(_) | None => Err(failure),
+    }
+}
+
+/// Why this one subject was not erased, if that is why the request failed.
+fn of_subject(failure: &Failure) -> Option<ErasureReason> {
+    let failure: Value = serde_json::from_str(&failure.for_machines()).ok()?;
+    match failure.get("error")?.get("reason")?.as_str()? {
+        "UNKNOWN_SUBJECT" => Some(ErasureReason::UnknownSubject),
+        "HELD" => Some(ErasureReason::Held),
+        _ => None,
+    }
 }
 
 fn erasures(result: &ErasureResult) -> Vec<Value> {
@@ -189,9 +205,30 @@ const FILE_BYTES_MAX: u64 = 256 << 20;
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{collections::HashMap, fs};
+
+    use tonic::{Code, Status};
+    use tonic_types::{ErrorDetails, StatusExt};
 
     use super::*;
+
+    #[test]
+    fn only_what_is_of_one_subject_becomes_its_line() {
+        let reason = |code, reason: &str| {
+            let details = ErrorDetails::with_error_info(reason, "privet.v1", HashMap::new());
+            of_subject(&Status::with_error_details(code, "no", details).into())
+        };
+        assert_eq!(reason(Code::NotFound, "UNKNOWN_SUBJECT"), Some(ErasureReason::UnknownSubject));
+        assert_eq!(reason(Code::FailedPrecondition, "HELD"), Some(ErasureReason::Held));
+        for other in ["NO_TENANT", "OTHER_REGION", "TENANT_ENDING", "TENANT_DESTROYED", "NO_ROOM", "held", ""] {
+            assert_eq!(
+                [Code::NotFound, Code::FailedPrecondition].map(|code| reason(code, other)),
+                [None; 2],
+                "{other}"
+            );
+        }
+        assert_eq!(of_subject(&Status::not_found("").into()), None);
+    }
 
     #[test]
     fn requests_name_a_thousand_each_and_nobody_twice() {
