@@ -54,6 +54,9 @@ pub enum Error {
     /// It is signed, and is no certificate of erasure.
     #[error("not a certificate of erasure")]
     Other,
+    /// It names a log that has not signed it.
+    #[error("signed by another log than the one that it names")]
+    Origin,
 }
 
 impl Certificate {
@@ -65,13 +68,15 @@ impl Certificate {
         note::sign(&self.text().ok_or(note::Error::Malformed)?, &[signer])
     }
 
-    /// Opens a note that one of these keys has signed.
+    /// Opens a note that one of these keys has signed, of the log that the note names: a log speaks for no other.
     ///
     /// # Errors
     /// [`Error`].
     pub fn open(note: &str, known: &[VerifierKey]) -> Result<Self, Error> {
         let opened = note::open(note, known)?;
-        Self::parse(opened.text).ok_or(Error::Other)
+        let certificate = Self::parse(opened.text).ok_or(Error::Other)?;
+        let own = opened.signed_by.iter().any(|key| key.name() == certificate.origin);
+        if own { Ok(certificate) } else { Err(Error::Origin) }
     }
 
     /// Reads a note that lies in the server's own store. Others' are read with [`Certificate::open`], which checks signatures.
@@ -115,7 +120,11 @@ mod tests {
     use crate::secret::Key;
 
     fn signer(seed: u8) -> SignerKey {
-        SignerKey::new("a.example/log", &Key::new([seed; 32])).unwrap()
+        signer_of("a.example/log", seed)
+    }
+
+    fn signer_of(origin: &str, seed: u8) -> SignerKey {
+        SignerKey::new(origin, &Key::new([seed; 32])).unwrap()
     }
 
     fn certificate(categories: &[&str]) -> Certificate {
@@ -137,6 +146,21 @@ mod tests {
             let other = Certificate::open(&note, &[signer(2).verifier().clone()]);
             assert_eq!(other, Err(Error::Note(note::Error::Unsigned)));
         }
+    }
+
+    #[test]
+    fn a_log_speaks_for_no_other() {
+        let [a, b] = [signer(1), signer_of("b.example/log", 2)];
+        let known = [a.verifier().clone(), b.verifier().clone()];
+        let by_a = certificate(&["account"]);
+        let of_b = Certificate { origin: "b.example/log".into(), ..by_a.clone() };
+        assert_eq!(Certificate::open(&of_b.sign(&a).unwrap(), &known), Err(Error::Origin));
+        assert_eq!(Certificate::open(&by_a.sign(&b).unwrap(), &known), Err(Error::Origin));
+        assert_eq!(Certificate::open(&of_b.sign(&b).unwrap(), &known), Ok(of_b.clone()));
+        // Whoever else signs it takes nothing away.
+        let both = note::sign(&of_b.text().unwrap(), &[&a, &b]).unwrap();
+        assert_eq!(Certificate::open(&both, &known), Ok(of_b));
+        assert_eq!(Certificate::open(&both, &known[..1]), Err(Error::Origin));
     }
 
     #[test]
