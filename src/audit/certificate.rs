@@ -30,6 +30,26 @@ A backup made before still holds them, wrapped: it is final there once every roo
 Blind indexes and plaintext that were given out are not reached.
 ";
 
+/// Parts a text of certificates into their notes, one behind the other, with or without an empty line between. What is none
+/// comes out as a note that does not open.
+pub fn several(text: &str) -> Vec<String> {
+    let (mut notes, mut note) = (Vec::new(), String::new());
+    for line in text.split_inclusive('\n') {
+        // No other line of a certificate is the same as its first.
+        if line.strip_suffix('\n') == Some(HEADER) && !note.is_empty() {
+            notes.push(std::mem::take(&mut note));
+        }
+        note.push_str(line);
+    }
+    for note in &mut notes {
+        if note.ends_with("\n\n") {
+            note.pop();
+        }
+    }
+    notes.push(note);
+    notes
+}
+
 /// What was erased.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
@@ -161,6 +181,33 @@ mod tests {
         let both = note::sign(&of_b.text().unwrap(), &[&a, &b]).unwrap();
         assert_eq!(Certificate::open(&both, &known), Ok(of_b));
         assert_eq!(Certificate::open(&both, &known[..1]), Err(Error::Origin));
+    }
+
+    #[test]
+    fn certificates_part_where_the_next_begins() {
+        let [one, two] = [certificate(&["account"]), certificate(&[])];
+        let [a, b] = [&one, &two].map(|certificate| certificate.sign(&signer(1)).unwrap());
+        assert_eq!(several(&a), std::slice::from_ref(&a));
+        for between in ["", "\n"] {
+            assert_eq!(
+                several(&format!("{a}{between}{b}{between}{a}")),
+                [a.clone(), b.clone(), a.clone()],
+                "{between:?}"
+            );
+        }
+        // Whatever else is there stays with a note, which then does not open.
+        let known = [signer(1).verifier().clone()];
+        for text in [
+            format!("{a}\n\n{b}"),
+            format!("{a}{b}\n"),
+            format!("\n{a}{b}"),
+            format!("x\n{a}"),
+            format!("{a}x\n{b}"),
+            format!("{a}{}", b.replacen('\n', "", 1)),
+            String::new(),
+        ] {
+            assert!(several(&text).iter().any(|note| Certificate::open(note, &known).is_err()), "{text}");
+        }
     }
 
     #[test]

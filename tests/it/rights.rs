@@ -37,6 +37,21 @@ fn rights_are_commands_and_each_leaves_its_evidence() {
     let forged = stdout(&certificate).replace("categories *", "categories account");
     assert_eq!(code(&call(&dir, "nobody", forged.as_bytes(), &verify)), 1);
 
+    // Erased in parts, a customer has several certificates: printed together, they verify together.
+    let parts = ["subject", "erase", "--yes", "--subject", "cust-001600"];
+    assert_eq!(code(&officer(&[&parts[..], &["--category", "usage"]].concat())), 0);
+    let both = officer(&parts);
+    assert_eq!(stdout(&both).matches("privet-erasure-certificate/v1\n").count(), 2, "{}", stdout(&both));
+    let verified = call(&dir, "nobody", &both.stdout, &verify);
+    let told = stdout(&verified);
+    assert!(code(&verified) == 0 && told.matches("verified: ").count() == 2 && told.contains(" usage of"), "{told}");
+    let json = call(&dir, "nobody", &both.stdout, &[&verify[..], &["--json"]].concat());
+    assert_eq!(stdout(&json).lines().count(), 2);
+    let forged = stdout(&both).replace("categories usage", "categories account");
+    let refused = call(&dir, "nobody", forged.as_bytes(), &verify);
+    assert!(code(&refused) == 1 && stdout(&refused).is_empty(), "{}", stdout(&refused));
+    assert!(stderr(&refused).contains(" of 2: a signature of the note is wrong"), "{}", stderr(&refused));
+
     // A file of many, cut off and taken up again.
     let (ids, out) = (scratch.path().join("ids"), scratch.path().join("erased.jsonl"));
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/customers.csv");

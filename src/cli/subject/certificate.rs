@@ -39,10 +39,13 @@ pub struct Certificate {
 
 #[derive(Args)]
 #[command(after_help = "\
+A file may hold several, one behind the other, as `privet subject erase` prints them. Each is checked
+and told; if one does not hold, none is told.
+
 Example:
   privet subject verify-certificate --verifier-key @log.vkey certificate.note")]
 pub struct Verify {
-    /// File with the certificate, or - for standard input
+    /// File with one certificate or several, or - for standard input
     #[arg(default_value = "-", hide_default_value = true)]
     file: PathBuf,
     /// Log's key, or @FILE with its keys: not from the server that you check
@@ -116,26 +119,41 @@ impl Certificate {
 
 impl Verify {
     pub(super) fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
-        let note = input::text(&self.file)?;
+        let text = input::text(&self.file)?;
         let known: Vec<VerifierKey> =
             self.verifier_key.origins().flat_map(|origin| self.verifier_key.of(origin)).collect();
-        let certificate = certificate::Certificate::open(&note, &known)
-            .map_err(|error| Failure::refused(error.to_string()).reason("CERTIFICATE_NOT_PROVED"))?;
-        let certificate::Certificate { origin, tenant, erasure, categories, unix_secs } = &certificate;
-        let categories: Vec<&str> = categories.iter().map(crate::id::Category::as_str).collect();
-        let (id, time) = (hex::encode(erasure), date(*unix_secs));
-        if terminal.json {
-            let categories = (!categories.is_empty()).then_some(categories);
-            let tenant = tenant.as_str();
-            put_json(&json!({
-                "verified": true, "origin": origin, "tenant": tenant, "erasure_id": id, "categories": categories, "time": time,
-            }))?;
-        } else {
-            let what = if categories.is_empty() { "all categories".to_owned() } else { categories.join(", ") };
-            let text =
-                format!("verified: {origin} says that {what} of one subject of {tenant} were erased at {time}\n");
-            put(printable_lines(&text).as_bytes())?;
+        for certificate in open(&text, &known)? {
+            tell_one(&certificate, terminal)?;
         }
         Ok(Exit::Ok)
     }
+}
+
+/// Opens all certificates of a text, or none.
+fn open(text: &str, known: &[VerifierKey]) -> Result<Vec<certificate::Certificate>, Failure> {
+    let notes = certificate::several(text);
+    let open = |(note, number): (&String, usize)| {
+        certificate::Certificate::open(note, known).map_err(|error| {
+            let which =
+                if notes.len() > 1 { format!("certificate {number} of {}: ", notes.len()) } else { String::new() };
+            Failure::refused(format!("{which}{error}")).reason("CERTIFICATE_NOT_PROVED")
+        })
+    };
+    notes.iter().zip(1..).map(open).collect()
+}
+
+fn tell_one(certificate: &certificate::Certificate, terminal: &Terminal) -> Result<(), Failure> {
+    let certificate::Certificate { origin, tenant, erasure, categories, unix_secs } = certificate;
+    let categories: Vec<&str> = categories.iter().map(crate::id::Category::as_str).collect();
+    let (id, time) = (hex::encode(erasure), date(*unix_secs));
+    if terminal.json {
+        let categories = (!categories.is_empty()).then_some(categories);
+        let tenant = tenant.as_str();
+        return put_json(&json!({
+            "verified": true, "origin": origin, "tenant": tenant, "erasure_id": id, "categories": categories, "time": time,
+        }));
+    }
+    let what = if categories.is_empty() { "all categories".to_owned() } else { categories.join(", ") };
+    let text = format!("verified: {origin} says that {what} of one subject of {tenant} were erased at {time}\n");
+    put(printable_lines(&text).as_bytes())
 }

@@ -39,9 +39,11 @@ use output::{Header, Output};
 #[derive(Args)]
 #[command(after_help = "\
 A file has one customer's id a line. With it, --out gets a line of JSON for each: its line number and
-its certificates, or why it was not erased; before them, one with the tenant, the categories and the
-file's SHA-256. Run again with the same, it goes on where it stopped, and counts what it has done in all;
-with an --out of another erasure it does nothing.
+its certificates, or why it was not erased. Its first line says of which tenant, categories and file
+(SHA-256) it is. Run again with the same, it goes on where it stopped, and counts what all runs have
+done; an --out of another erasure is refused.
+
+Of one customer, the certificates are printed: all of them together are what verify-certificate takes.
 
 Examples:
   privet subject erase --subject cust-42 --yes
@@ -90,7 +92,7 @@ async fn one(request: EraseSubjectsRequest, clients: &Clients, terminal: &Termin
     let answer = clients.subjects().erase_subjects(request).await?.into_inner();
     let result = answer.results.first().ok_or_else(misfit)?;
     let Some(Erased(erased)) = &result.result else { return Err(misfit()) };
-    // Signed notes, byte for byte.
+    // Signed notes, byte for byte; together they are what `verify-certificate` takes.
     let text: String = erased.erasures.iter().map(|one| one.certificate.as_str()).collect::<Vec<_>>().join("\n");
     say(&text, json!({ "erasures": erasures(result) }), &answer.receipts, terminal)
 }
