@@ -36,6 +36,7 @@ mod golden;
 mod index;
 mod input;
 mod keys;
+mod names;
 mod options;
 mod output;
 mod policy;

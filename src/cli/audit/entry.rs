@@ -8,39 +8,11 @@ use comfy_table::{Attribute, Color};
 use serde_json::{Value, json};
 
 use super::super::{
+    names::Names,
     table::{self, cell, number, rfc3339, short_time},
-    terminal::{Terminal, printable, printable_json},
+    terminal::{Terminal, printable_json},
 };
 use crate::proto::v1::{AuditEntry, AuditTarget, LogChange, Operation, Outcome, Verdict};
-
-/// Short names for principals: the last part of a SPIFFE id, unless that stands for another principal already.
-#[derive(Default)]
-pub(super) struct Names(BTreeMap<String, String>);
-
-impl Names {
-    /// What a principal is called in a table.
-    fn short<'a>(&mut self, principal: &'a str) -> &'a str {
-        if principal.is_empty() {
-            return "–";
-        }
-        match principal.strip_prefix("spiffe://").and_then(|id| id.rsplit('/').next()) {
-            Some(last) if self.0.entry(last.to_owned()).or_insert_with(|| principal.to_owned()) == principal => last,
-            _ => principal,
-        }
-    }
-
-    /// Says on standard error whom the short names stand for.
-    pub(super) fn tell(&self) {
-        for (short, principal) in self.shortened() {
-            eprintln!("{} = {}", printable(short), printable(principal));
-        }
-    }
-
-    /// Each short name with the principal that it stands for.
-    fn shortened(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(short, principal)| (short.as_str(), principal.as_str()))
-    }
-}
 
 /// Entries as a table. Columns are as wide on every page, so that only the first needs headings. Where no terminal has an end
 /// of the line, an entry is a line.
@@ -386,16 +358,6 @@ mod tests {
         let text = human(&entries.collect::<Vec<_>>(), &mut Names::default(), true, &PLAIN);
         assert_eq!(i32::try_from(text.lines().count()).unwrap(), LAST + 1, "{text}");
         assert!(text.contains("consistency  subject-request  partial"), "{text}");
-    }
-
-    #[test]
-    fn two_principals_never_share_a_name() {
-        let mut names = Names::default();
-        assert_eq!(names.short("spiffe://acme.example/svc/billing"), "billing");
-        assert_eq!(names.short("spiffe://evil.example/svc/billing"), "spiffe://evil.example/svc/billing");
-        assert_eq!(names.short("spiffe://acme.example/svc/billing"), "billing");
-        assert_eq!([names.short("user:okta/x"), names.short("")], ["user:okta/x", "–"]);
-        assert_eq!(names.shortened().collect::<Vec<_>>(), [("billing", "spiffe://acme.example/svc/billing")]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::{
         answer::{put, put_json},
         client::Clients,
         failure::{Exit, Failure},
+        names::Names,
         options::Connection,
         table::{self, number},
         terminal::Terminal,
@@ -84,7 +85,7 @@ async fn list(
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
     let mut pages = Pages::new(clients, request);
-    let mut names = entry::Names::default();
+    let mut names = Names::default();
     let mut listed = 0_u64;
     while listed < limit {
         let size_max = u16::try_from(limit - listed).unwrap_or(u16::MAX).min(page_size);
@@ -129,7 +130,7 @@ async fn count(
     counted
 }
 
-fn ended(listed: u64, more: bool, names: &entry::Names, terminal: &Terminal) -> Exit {
+fn ended(listed: u64, more: bool, names: &Names, terminal: &Terminal) -> Exit {
     if terminal.details() {
         names.tell();
         let plural = if listed == 1 { "y" } else { "ies" };

@@ -15,6 +15,7 @@ use super::{
         answer::{misfit, put},
         client::Clients,
         failure::{Exit, Failure},
+        names::Names,
         options::Connection,
         table::number,
         terminal::{Terminal, printable},
@@ -43,7 +44,7 @@ pub struct Tail {
 impl Tail {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
         let request = self.filter.tail(self.from)?;
-        let mut names = entry::Names::default();
+        let mut names = Names::default();
         let show = |entries: &[AuditEntry], first: bool| {
             if terminal.json {
                 return entries.iter().try_for_each(|entry| put(entry::json_line(entry).as_bytes()));
@@ -212,7 +213,7 @@ mod tests {
     async fn followed(log: &fake::Log, start_index: Option<u64>) -> Followed {
         let request = TailEntriesRequest { tenant: "acme".into(), start_index, ..Default::default() };
         let (mut text, mut indexes, notes) = (String::new(), Vec::new(), RefCell::default());
-        let mut names = entry::Names::default();
+        let mut names = Names::default();
         let show = |entries: &[AuditEntry], first: bool| {
             indexes.extend(entries.iter().map(|entry| entry.index));
             text.push_str(&entry::live(entries, &mut names, first, &PLAIN));

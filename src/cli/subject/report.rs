@@ -7,6 +7,7 @@ use super::{
     super::{
         answer::{misfit, put, put_json},
         failure::{Exit, Failure},
+        names::Names,
         table::{plural, rfc3339},
         terminal::{Terminal, printable_lines},
     },
@@ -16,7 +17,7 @@ use crate::proto::v1::{Access, AccessedData, Operation, Outcome, ReportAccessReq
 
 #[derive(Args)]
 #[command(after_help = "\
-With --json, each access has its proof: hashes that lead from its leaf to the root of the checkpoint.
+With --json, each access has its proof: hashes that lead from its leaf to the checkpoint's root.
 
 Example:
   privet subject report --subject cust-42 --reference REQ-7 > report.txt")]
@@ -38,7 +39,7 @@ impl Report {
             ..Default::default()
         };
         let clients = connection.open().await?;
-        let (mut first, mut count) = (true, 0_u64);
+        let (mut first, mut count, mut names) = (true, 0_u64, Names::default());
         loop {
             let page = clients.subjects().report_access(request.clone()).await?.into_inner();
             let since = page.kept_since.as_ref().map(rfc3339);
@@ -52,13 +53,13 @@ impl Report {
                 }))?;
             } else {
                 let mut text = if first { opening(page.subject.as_ref().ok_or_else(misfit)?) } else { String::new() };
-                page.accesses.iter().for_each(|access| text.push_str(&sentence(access)));
+                page.accesses.iter().for_each(|access| text.push_str(&sentence(access, &mut names)));
                 put(printable_lines(&text).as_bytes())?;
             }
             count += page.accesses.len() as u64;
             if page.next_page_token.is_empty() {
                 if !terminal.json {
-                    put(printable_lines(&closing(count, since)).as_bytes())?;
+                    put(printable_lines(&closing(count, since, &names)).as_bytes())?;
                 }
                 return Ok(Exit::Ok);
             }
@@ -75,12 +76,15 @@ fn opening(subject: &Subject) -> String {
     format!("What is held:\n{}\nWho has used it, newest first:\n", indented(&held))
 }
 
-fn closing(count: u64, since: Option<String>) -> String {
+fn closing(count: u64, since: Option<String>, names: &Names) -> String {
     let before = match since {
         Some(since) => format!("What was before {since} was kept for its time and is deleted."),
         None => "Nothing was ever deleted from the log.".to_owned(),
     };
-    format!("\n{} in the log. {before}\n", plural(count, "entry").replace("entrys", "entries"))
+    // The report says itself whom it names: it is handed on without what a terminal shows beside it.
+    let short: String = names.shortened().map(|(short, principal)| format!("  {short}: {principal}\n")).collect();
+    let whom = if short.is_empty() { short } else { format!("\nIn full:\n{short}") };
+    format!("{whom}\n{} in the log. {before}\n", plural(count, "entry").replace("entrys", "entries"))
 }
 
 fn indented(text: &str) -> String {
@@ -88,9 +92,9 @@ fn indented(text: &str) -> String {
 }
 
 /// An access as one says it.
-fn sentence(access: &Access) -> String {
+fn sentence(access: &Access, names: &mut Names) -> String {
     let time = access.time.as_ref().map(rfc3339).unwrap_or_default();
-    let who = access.principal.rsplit('/').next().unwrap_or_default();
+    let who = names.short(&access.principal);
     let roles = if access.roles.is_empty() { String::new() } else { format!(" ({})", access.roles.join(", ")) };
     let behind = if access.actor.is_empty() { String::new() } else { format!(" for {}", access.actor) };
     let mut deeds: Vec<(String, Vec<&str>)> = Vec::new();
@@ -204,15 +208,27 @@ mod tests {
             entry_index: 7,
             ..Default::default()
         };
+        let mut names = Names::default();
         let data = [("pii/account/email", Outcome::Opened), ("pii/account/phone", Outcome::Masked)];
         assert_eq!(
-            sentence(&access(Operation::Decrypt, &data, "support-ticket")),
+            sentence(&access(Operation::Decrypt, &data, "support-ticket"), &mut names),
             "  2026-11-23T19:16:05Z  support-desk (role:support) read account/email; saw a part of account/phone, \
              for support-ticket, T-1; entry 7\n"
         );
         let hold = access(Operation::PlaceHold, &[("subjects", Outcome::Allowed)], "operate");
-        assert!(sentence(&hold).contains("(role:support) placed a hold, T-1; entry 7"));
-        assert!(closing(1, None).contains("1 entry in the log. Nothing was ever deleted"));
-        assert!(closing(2, Some("2027".into())).contains("2 entries in the log. What was before 2027"));
+        assert!(sentence(&hold, &mut names).contains("(role:support) placed a hold, T-1; entry 7"));
+        let none = Names::default();
+        assert!(closing(1, None, &none).starts_with("\n1 entry in the log. Nothing was ever deleted"));
+        assert!(closing(2, Some("2027".into()), &none).contains("2 entries in the log. What was before 2027"));
+    }
+
+    #[test]
+    fn two_who_are_called_the_same_are_told_apart() {
+        let by = |principal: &str| Access { principal: principal.into(), ..Default::default() };
+        let mut names = Names::default();
+        let told = ["spiffe://a/support", "spiffe://b/support", "spiffe://a/support", "user:okta/support"]
+            .map(|principal| sentence(&by(principal), &mut names).split_whitespace().next().unwrap().to_owned());
+        assert_eq!(told, ["support", "spiffe://b/support", "support", "user:okta/support"]);
+        assert!(closing(4, None, &names).starts_with("\nIn full:\n  support: spiffe://a/support\n\n4 entries"));
     }
 }
