@@ -3,14 +3,50 @@
 use std::{
     fs::File,
     io::{self, IsTerminal, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
+use clap::Args;
 use zeroize::Zeroizing;
 
 use super::{failure::Failure, terminal::Terminal};
 use crate::id::Subject;
+
+/// Whom a command is about. Not printable: it holds a subject id.
+#[derive(Args)]
+pub struct Whom {
+    /// Customer's id; other users of this machine can see it
+    #[arg(long, value_name = "ID")]
+    subject: Option<String>,
+    /// File with the customer's id, or - for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "subject")]
+    subject_file: Option<PathBuf>,
+}
+
+impl Whom {
+    /// The subject, which must have been given.
+    ///
+    /// # Errors
+    /// [`Failure`] (usage) that never shows the id.
+    pub fn id(self) -> Result<Subject, Failure> {
+        subject(self.subject, self.subject_file.as_deref())
+    }
+
+    /// The subject, if one was given.
+    ///
+    /// # Errors
+    /// [`Failure`] (usage) that never shows the id.
+    pub fn id_if_given(self) -> Result<Option<Subject>, Failure> {
+        let given = self.subject.is_some() || self.subject_file.is_some();
+        given.then(|| self.id()).transpose()
+    }
+
+    /// Whether the id comes from standard input, where nothing else can come from then.
+    pub fn takes_stdin(&self) -> bool {
+        self.subject_file.as_deref().is_some_and(|file| is_stdin(Some(file)))
+    }
+}
 
 /// A value as it was given, wiped on drop.
 pub struct Value(Zeroizing<Vec<u8>>);
@@ -164,5 +200,21 @@ mod tests {
         for failure in [subject(Some(long.clone()), None), subject(Some(String::new()), None), subject(None, None)] {
             assert!(!failure.unwrap_err().for_people(false).contains("sss"));
         }
+    }
+
+    #[test]
+    fn whoever_is_not_given_is_nobody_and_an_empty_file_is_a_mistake() {
+        let whom = |subject: Option<&str>, file: Option<&Path>| Whom {
+            subject: subject.map(str::to_owned),
+            subject_file: file.map(Path::to_owned),
+        };
+        let (given, empty) = (file(b"cust-2\n"), file(b""));
+        assert_eq!(whom(None, Some(given.path())).id_if_given().unwrap().unwrap().expose(), "cust-2");
+        assert_eq!(whom(Some("cust-1"), None).id_if_given().unwrap().unwrap().expose(), "cust-1");
+        assert!(whom(None, None).id_if_given().unwrap().is_none());
+        // It must not come to mean the whole tenant.
+        assert!(whom(None, Some(empty.path())).id_if_given().is_err() && whom(Some(""), None).id_if_given().is_err());
+        assert!(whom(None, Some(Path::new("-"))).takes_stdin());
+        assert!(!whom(None, Some(given.path())).takes_stdin() && !whom(Some("cust-1"), None).takes_stdin());
     }
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     answer::{misfit, put, put_json, receipts, tell},
     failure::{Exit, Failure},
-    input,
+    input::Whom,
     options::Acting,
     table::{self, number, rfc3339},
     terminal::Terminal,
@@ -30,24 +30,27 @@ pub enum Keys {
 }
 
 #[derive(Args)]
+#[command(after_help = "Without a customer: the whole tenant's.")]
 pub struct Status {
-    /// Customer's id; other users of this machine can see it [default: the whole tenant]
-    #[arg(long, value_name = "ID")]
-    subject: Option<String>,
+    #[command(flatten)]
+    whom: Whom,
     #[command(flatten)]
     acting: Acting,
 }
 
 #[derive(Args)]
 pub struct Rotate {
-    /// Customer's id; other users of this machine can see it
-    #[arg(long, value_name = "ID", required_unless_present = "all")]
-    subject: Option<String>,
+    #[command(flatten)]
+    whom: Whom,
     /// Only this category; may be given again [default: all]
     #[arg(long = "category", value_name = "NAME", value_parser = Category::parse, conflicts_with = "all")]
     categories: Vec<Category>,
     /// All of the tenant's keys
-    #[arg(long, conflicts_with = "subject")]
+    #[arg(
+        long,
+        conflicts_with_all = ["subject", "subject_file"],
+        required_unless_present_any = ["subject", "subject_file"]
+    )]
     all: bool,
     #[command(flatten)]
     acting: Acting,
@@ -55,16 +58,15 @@ pub struct Rotate {
 
 #[derive(Args)]
 pub struct Retire {
-    /// Customer's id; other users of this machine can see it
-    #[arg(long, value_name = "ID")]
-    subject: String,
+    #[command(flatten)]
+    whom: Whom,
     /// Category
     #[arg(long, value_name = "NAME", value_parser = Category::parse)]
     category: Category,
     /// This version and all before it
     #[arg(long, value_name = "N")]
     up_to_version: u32,
-    /// Confirm: everything under these versions is rewrapped, and what is not is lost
+    /// Confirm: all under these versions is rewrapped; what is not is lost
     #[arg(long, required = true)]
     rewrapped: bool,
     #[command(flatten)]
@@ -82,19 +84,12 @@ impl Keys {
     }
 }
 
-fn subject(id: Option<String>) -> Result<String, Failure> {
-    match id {
-        None => Ok(String::new()),
-        some => Ok(input::subject(some, None)?.expose().to_owned()),
-    }
-}
-
 impl Status {
     async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
         let Acting { tenant, request_id, connection, .. } = self.acting;
         let mut request = GetKeyStatusRequest {
             tenant: tenant.to_string(),
-            subject: subject(self.subject)?,
+            subject: self.whom.id_if_given()?.map_or(String::new(), |whom| whom.expose().to_owned()),
             request_id: request_id.to_string(),
             ..Default::default()
         };
@@ -167,9 +162,11 @@ fn of_one(
 impl Rotate {
     async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
         let Acting { tenant, reference, request_id, connection } = self.acting;
+        // No subject means all: never for want of one.
+        let subject = if self.all { String::new() } else { self.whom.id()?.expose().to_owned() };
         let request = RotateSubjectKeysRequest {
             tenant: tenant.to_string(),
-            subject: subject(self.subject)?,
+            subject,
             categories: self.categories.iter().map(ToString::to_string).collect(),
             request_id: request_id.to_string(),
             reference: reference.to_string(),
@@ -199,7 +196,7 @@ impl Retire {
         let Acting { tenant, reference, request_id, connection } = self.acting;
         let request = RetireKeyVersionsRequest {
             tenant: tenant.to_string(),
-            subject: subject(Some(self.subject))?,
+            subject: self.whom.id()?.expose().to_owned(),
             category: self.category.to_string(),
             up_to_version: self.up_to_version,
             rewrapped: self.rewrapped,

@@ -7,16 +7,16 @@ mod holds;
 mod report;
 mod show;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 
 use super::{
     answer::{put, put_json, receipts, tell},
     failure::{Exit, Failure},
-    input,
+    input::Whom,
     options::Acting,
     terminal::{Terminal, printable_lines},
 };
-use crate::{id, proto::v1::Receipt};
+use crate::proto::v1::Receipt;
 
 /// Erase customers, hold them, close them, and see what is held of them
 #[derive(Subcommand)]
@@ -64,23 +64,6 @@ impl Subject {
             Self::Certificate(command) => command.run(terminal).await,
             Self::VerifyCertificate(command) => command.run(terminal),
         }
-    }
-}
-
-/// Whom it is about.
-#[derive(Args)]
-struct Whom {
-    /// Customer's id; other users of this machine can see it
-    #[arg(long, value_name = "ID")]
-    subject: Option<String>,
-    /// File with the customer's id, or - for standard input
-    #[arg(long, value_name = "FILE", conflicts_with = "subject")]
-    subject_file: Option<std::path::PathBuf>,
-}
-
-impl Whom {
-    fn id(self) -> Result<id::Subject, Failure> {
-        input::subject(self.subject, self.subject_file.as_deref())
     }
 }
 

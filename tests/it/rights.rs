@@ -79,6 +79,23 @@ fn rights_are_commands_and_each_leaves_its_evidence() {
     };
     assert_eq!(certificates(&fs::read_to_string(&out).unwrap()), certificates(&whole), "erased once");
 
+    // Neither whom nor why need stand among the arguments.
+    let why = scratch.path().join("why");
+    fs::write(&why, "a court asked\n").unwrap();
+    let hold = ["subject", "hold", "CASE-2", "--reason-file", why.to_str().unwrap(), "--subject-file", "-", "--json"];
+    let held = call(&dir, "privacy-officer", b"cust-001601\n", &hold);
+    assert!(stdout(&held).contains(r#""reason":"a court asked""#), "{}", stderr(&held));
+    let twice = ["subject", "hold", "CASE-3", "--reason-file", "-", "--subject-file", "-"];
+    let twice = call(&dir, "privacy-officer", b"cust-001601\n", &twice);
+    assert!(code(&twice) == 2 && stderr(&twice).contains("only one of"), "{}", stderr(&twice));
+    let quiet = |args: &[&str]| call(&dir, "operator", b"cust-001605\n", &[args, &["--subject-file", "-"]].concat());
+    let rotated = quiet(&["keys", "rotate", "--category", "account"]);
+    assert!(stdout(&rotated).contains("account: version 2"), "{}", stderr(&rotated));
+    let status = quiet(&["keys", "status"]);
+    assert!(stdout(&status).contains("VALUES SEALED") && code(&status) == 0, "{}", stderr(&status));
+    let retired = quiet(&["keys", "retire", "--category", "account", "--up-to-version", "1", "--rewrapped"]);
+    assert!(stdout(&retired).contains("destroyed: 1"), "{}", stderr(&retired));
+
     let operator = |args: &[&str]| call(&dir, "operator", b"", args);
     let rotated = operator(&["keys", "rotate", "--subject", "cust-002000"]);
     assert!(code(&rotated) == 0 && stdout(&rotated).contains("account: version 2"), "{}", stderr(&rotated));

@@ -39,8 +39,8 @@ pub struct Certificate {
 
 #[derive(Args)]
 #[command(after_help = "\
-A file may hold several, one behind the other, as `privet subject erase` prints them. Each is checked
-and told; if one does not hold, none is told.
+A file may hold several, one behind the other, as `privet subject erase` prints them. Each is
+checked and told; if one does not hold, none is told.
 
 Example:
   privet subject verify-certificate --verifier-key @log.vkey certificate.note")]

@@ -38,12 +38,12 @@ use output::{Header, Output};
 
 #[derive(Args)]
 #[command(after_help = "\
-A file has one customer's id a line. With it, --out gets a line of JSON for each: its line number and
-its certificates, or why it was not erased. Its first line says of which tenant, categories and file
-(SHA-256) it is. Run again with the same, it goes on where it stopped, and counts what all runs have
-done; an --out of another erasure is refused.
+A file has one customer's id a line. With it, --out gets a line of JSON for each: its line number
+and its certificates, or why it was not erased. The first line of --out says of which tenant,
+categories and file (SHA-256) it is. Run again with the same, it goes on where it stopped, and
+counts what all runs have done; an --out of another erasure is refused.
 
-Of one customer, the certificates are printed: all of them together are what verify-certificate takes.
+The certificates of one customer are printed; verify-certificate takes them all together.
 
 Examples:
   privet subject erase --subject cust-42 --yes

@@ -1,5 +1,7 @@
 //! `privet subject hold` and `release`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -7,6 +9,7 @@ use super::{
     super::{
         answer::misfit,
         failure::{Exit, Failure},
+        input,
         table::rfc3339,
         terminal::Terminal,
     },
@@ -22,9 +25,12 @@ pub struct Hold {
     /// Hold's id, e.g. a case's number
     #[arg(value_parser = Reference::parse)]
     id: Reference,
-    /// Why
-    #[arg(long, value_name = "TEXT")]
-    reason: String,
+    /// Why; other users of this machine can see it
+    #[arg(long, value_name = "TEXT", required_unless_present = "reason_file")]
+    reason: Option<String>,
+    /// File with why, or - for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "reason")]
+    reason_file: Option<PathBuf>,
     #[command(flatten)]
     whom: Whom,
     #[command(flatten)]
@@ -45,11 +51,19 @@ pub struct Release {
 impl Hold {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
         let Acting { tenant, reference, request_id, connection } = self.acting;
+        let of_stdin = self.reason_file.as_deref().is_some_and(|file| input::is_stdin(Some(file)));
+        if of_stdin && self.whom.takes_stdin() {
+            return Err(Failure::usage("only one of --subject-file and --reason-file can be standard input"));
+        }
+        let reason = match self.reason {
+            Some(reason) => reason,
+            None => input::Value::read_line(self.reason_file.as_deref())?.to_string(),
+        };
         let request = PlaceHoldRequest {
             tenant: tenant.to_string(),
             subject: self.whom.id()?.expose().to_owned(),
             hold_id: self.id.to_string(),
-            reason: self.reason,
+            reason,
             request_id: request_id.to_string(),
             reference: reference.to_string(),
         };
