@@ -108,6 +108,11 @@ impl Failure {
         Self::unavailable(format!("the output can't be written: {error}"))
     }
 
+    /// The machine-readable reason, if the server gave one.
+    pub fn given_reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
     /// Adds what the user may do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

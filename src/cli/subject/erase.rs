@@ -161,8 +161,28 @@ fn batch<'a>(ids: &mut impl Iterator<Item = (&'a str, u64)>) -> (Vec<u64>, Vec<S
     new.take(SUBJECTS_MAX).map(|(id, number)| (number, id.to_owned())).unzip()
 }
 
-/// Erases some. A server refuses a request about one subject as a whole.
+/// Erases some: in halves, if their certificates don't fit an answer. Then nothing was done yet.
 async fn send(
+    clients: &Clients,
+    request: &EraseSubjectsRequest,
+    subjects: Vec<String>,
+) -> Result<Vec<ErasureResult>, Failure> {
+    let (mut results, mut parts) = (Vec::with_capacity(subjects.len()), vec![subjects]);
+    while let Some(part) = parts.pop() {
+        match send_part(clients, request, part.clone()).await {
+            Ok(more) => results.extend(more),
+            Err(failure) if failure.given_reason() == Some("ANSWER_TOO_LONG") && part.len() > 1 => {
+                let (first, second) = part.split_at(part.len() / 2);
+                parts.extend([second.to_vec(), first.to_vec()]);
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(results)
+}
+
+/// One request. A server refuses one about one subject as a whole.
+async fn send_part(
     clients: &Clients,
     request: &EraseSubjectsRequest,
     subjects: Vec<String>,
@@ -186,10 +206,9 @@ async fn send(
     }
 }
 
-/// Why this one subject was not erased, if that is why the request failed.
+/// Why one subject was not erased, if that is why the request failed.
 fn of_subject(failure: &Failure) -> Option<ErasureReason> {
-    let failure: Value = serde_json::from_str(&failure.for_machines()).ok()?;
-    match failure.get("error")?.get("reason")?.as_str()? {
+    match failure.given_reason()? {
         "UNKNOWN_SUBJECT" => Some(ErasureReason::UnknownSubject),
         "HELD" => Some(ErasureReason::Held),
         _ => None,
