@@ -8,6 +8,7 @@ mod coverage;
 mod crash;
 mod erased;
 mod flipped;
+mod halves;
 mod left;
 mod load;
 mod power;

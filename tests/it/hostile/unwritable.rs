@@ -205,7 +205,7 @@ async fn fail(what: &str, fault: &str) {
 }
 
 /// Serves on a disk that fails once the file whose path is given is there.
-fn boot(site: &Site, what: &str) -> (Node, PathBuf) {
+pub fn boot(site: &Site, what: &str) -> (Node, PathBuf) {
     let trigger = site.dir.path().join("fault");
     // A first start makes the directory, so that its path is what the shim compares.
     site.boot(&[]).kill();
