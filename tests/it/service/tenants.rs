@@ -414,7 +414,7 @@ async fn nothing_comes_out_behind_the_confirmed_end_of_a_tenant() {
     let approver = server.client("policy-approver").await;
     create(&operator, "bolt", "").await.unwrap();
     let sealed = seal(&tester, "bolt", "anna").await.unwrap();
-    for _ in 0..4 {
+    for _ in 0..10 {
         let ended = Arc::new(AtomicBool::new(false));
         let mut callers = JoinSet::new();
         for caller in 0..9 {
@@ -436,9 +436,15 @@ async fn nothing_comes_out_behind_the_confirmed_end_of_a_tenant() {
         }
         destroy(&operator, "bolt", "r").await.unwrap();
         sleep(Duration::from_millis(50)).await;
-        destroy(&approver, "bolt", "").await.unwrap();
+        let confirm =
+            v1::DestroyTenantRequest { tenant: "bolt".into(), confirmation: "bolt".into(), ..Default::default() };
+        let confirmed = approver.tenants().destroy_tenant(confirm).await.unwrap().into_inner().receipts;
         ended.store(true, Ordering::SeqCst);
         callers.join_all().await;
+        // Nor did anything commit behind it that was decided before.
+        let allowed = tester.log("bolt").await.into_iter().filter(|entry| entry.verdict() == v1::Verdict::Allow);
+        let last = allowed.filter(|entry| entry.operation() != Operation::ListEntries).map(|entry| entry.index).max();
+        assert!(last < Some(confirmed[0].entry_index), "{last:?}");
         cancel(&operator, "bolt").await.unwrap();
         assert!(open(&tester, "bolt", &sealed).await.unwrap().is_ok());
     }
