@@ -29,6 +29,10 @@ use cryptoki::{
     types::RawAuthPin,
 };
 use module::{PIN_LOCKED, PIN_REFUSED, find_token, is_lost, load_module, refuses_pin, said};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    task::block_in_place,
+};
 use zeroize::Zeroizing;
 
 use super::{Destruction, Error, Generation, RootProvider, ToWrap};
@@ -193,8 +197,15 @@ impl TokenRoot {
         }
     }
 
-    /// Works with a session; with a new one, once, if the first was lost.
+    /// Works with a session; with a new one, once, if the first was lost. A token may take its time: other tasks do not wait for it.
     fn with<T>(&self, work: impl Fn(&Session) -> Result<T, Failed>) -> Result<T, Error> {
+        match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+            Ok(RuntimeFlavor::MultiThread) => block_in_place(|| self.with_session(work)),
+            Ok(_) | Err(_) => self.with_session(work),
+        }
+    }
+
+    fn with_session<T>(&self, work: impl Fn(&Session) -> Result<T, Failed>) -> Result<T, Error> {
         let session = self.session()?;
         let error = match work(&session) {
             Ok(done) => {

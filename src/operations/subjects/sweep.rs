@@ -227,7 +227,7 @@ impl Sweeper {
         });
     }
 
-    /// Notes how long it was looked, each ten minutes; of a clock that has stepped, nothing.
+    /// Notes how long it was looked, each ten minutes; of a clock that has stepped, that it has.
     async fn note(&self) -> Result<(), Halt> {
         let Some(watch) = self.watch() else { return Ok(()) };
         let seen_secs = watch.before.saturating_add(watch.monotonic.saturating_sub(watch.began)).as_secs();
@@ -279,7 +279,7 @@ impl Sweeper {
         is_time.then_some(watch.cutoff)
     }
 
-    /// Sweeps a tenant by a cutoff, and at most so many of its subjects.
+    /// Sweeps a tenant by a cutoff; `swept` counts on, up to the day's bound.
     async fn sweep(
         &self,
         tenant: &Tenant,
@@ -316,6 +316,7 @@ impl Sweeper {
         Ok(())
     }
 
+    /// Erases what is due of a page, and at most so many subjects, in one commit; gives how many.
     async fn batch(
         &self,
         tenant: &Tenant,
@@ -348,9 +349,7 @@ impl Sweeper {
                 };
                 let is_due = |created| is_due_by(catalogue, created) && is_due_by(before, created);
                 let expired = subjects.expire(at, &one.category, is_due);
-                if expired > 0 {
-                    versions += expired;
-                }
+                versions += expired;
                 // Never beside an erasure of the same subject: together they would lead from one to the other.
                 if expired > 0 && due.iter().all(|one| one.versions.is_some()) {
                     targets.add(ControlObject::Keys.as_str(), Action::Retire.as_str(), Outcome::Allowed, Some(alias));
