@@ -60,8 +60,11 @@ pub struct Create {
 /// As whom.
 #[derive(Args)]
 pub struct List {
+    /// Your own id for this request
+    #[arg(long, value_name = "ID", value_parser = Reference::parse, default_value = "", hide_default_value = true)]
+    request_id: Reference,
     #[command(flatten)]
-    acting: Acting,
+    connection: Connection,
 }
 
 /// What to end.
@@ -122,10 +125,9 @@ impl Create {
 
 impl List {
     async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
-        let Acting { request_id, connection, .. } = self.acting;
         let mut request =
-            ListTenantsRequest { page_size: 1_000, request_id: request_id.to_string(), ..Default::default() };
-        let clients = connection.open().await?;
+            ListTenantsRequest { page_size: 1_000, request_id: self.request_id.to_string(), ..Default::default() };
+        let clients = self.connection.open().await?;
         let mut tenants = Vec::new();
         loop {
             let page = clients.tenants().list_tenants(request.clone()).await?.into_inner();

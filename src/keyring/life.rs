@@ -7,11 +7,10 @@ use prost::Message;
 
 use super::{
     Changes, Error, Keyring, NewTenant, Pending,
-    root::Generation,
     slots::{self, BUCKETS},
 };
 use crate::{
-    id::{Region, Tenant},
+    id::Tenant,
     proto::stored::{TenantDestruction, TenantRecord},
     store::{Direction, Effect, ReadPoint, Rests, Space, Store},
 };
@@ -65,11 +64,6 @@ impl Life {
     /// How far it is.
     pub fn standing(&self) -> Standing {
         standing(&self.record)
-    }
-
-    /// The generation of the root that its own keys are wrapped by.
-    pub fn root_generation(&self) -> Generation {
-        Generation(self.record.root_generation)
     }
 
     /// The life with another wish, and what makes it so. `at` is when this one was read.
@@ -171,14 +165,6 @@ impl Keyring {
         let found = store.scan(Space::Subject, keys, Direction::Ascending, max).await?;
         let gone = |(key, _)| Effect { slot: crate::store::Slot { space: Space::Subject, key }, value: None };
         Ok(Some(found.into_iter().map(gone).collect()).filter(|effects: &Vec<Effect>| !effects.is_empty()))
-    }
-}
-
-/// The tenant's region if it is one.
-pub(super) fn region(record: &TenantRecord) -> Result<Option<Region>, Error> {
-    match record.region.as_str() {
-        "" => Ok(None),
-        region => Region::parse(region).map(Some).map_err(|_| DAMAGED),
     }
 }
 

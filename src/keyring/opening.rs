@@ -65,9 +65,9 @@ impl Keyring {
         let keys = wanted.iter().zip(&places).map(key).collect::<Result<_, _>>()?;
         let known = seen.iter().filter(|one| matches!(one.found, Found::Record(_)));
         let subjects = known.map(|one| (slots::subject(tenant.tenant(), one.tag), one.loaded_at));
-        let own = (slots::tenant(tenant.tenant()), tenant.loaded_at());
-        let relied = std::iter::once(own).chain(subjects).collect();
-        Ok(Opening { keys, rests: Rests { relied, rewritten: Vec::new() } })
+        let mut rests = tenant.rests();
+        rests.relied.extend(subjects);
+        Ok(Opening { keys, rests })
     }
 
     /// The name that the log has for a subject, if anything is stored for it, and what that stands on.

@@ -91,7 +91,7 @@ impl Keyring {
         let mut sealing = Sealing {
             keys: Vec::with_capacity(wanted.len()),
             effects: Vec::new(),
-            rests: Rests { relied: vec![(slots::tenant(tenant.tenant()), tenant.loaded_at())], rewritten: Vec::new() },
+            rests: tenant.rests(),
             pending: Pending::none(tenant.tenant()),
         };
         let mut made = Vec::with_capacity(drafts.len());

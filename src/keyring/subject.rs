@@ -165,7 +165,7 @@ impl Keyring {
         let created_unix_secs = tenant.made_at(self.clock.wall_secs());
         let mut changes = Changes {
             effects: Vec::new(),
-            rests: Rests { relied: vec![(slots::tenant(tenant.tenant()), tenant.loaded_at())], rewritten: Vec::new() },
+            rests: tenant.rests(),
             disrupts: Vec::new(),
             pending: Pending::none(tenant.tenant()),
         };

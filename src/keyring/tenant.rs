@@ -28,7 +28,6 @@ use crate::{
 /// A tenant's keys, in memory. The bucket keys fill in as they are needed.
 pub struct TenantKeys {
     tenant: Tenant,
-    region: Option<Region>,
     standing: Standing,
     rotated_unix_secs: u64,
     loaded_at: ReadPoint,
@@ -42,11 +41,6 @@ impl TenantKeys {
     /// Whose keys these are.
     pub fn tenant(&self) -> &Tenant {
         &self.tenant
-    }
-
-    /// Where this tenant's data may lie, if it said.
-    pub fn region(&self) -> Option<&Region> {
-        self.region.as_ref()
     }
 
     /// Whether the tenant is ending.
@@ -108,7 +102,6 @@ impl TenantKeys {
         let lookup = open(Own::Lookup, &record.wrapped_lookup_key)?;
         Ok(Self {
             tenant: tenant.clone(),
-            region: life::region(&record)?,
             standing,
             rotated_unix_secs: record.rotated_unix_secs,
             loaded_at,
@@ -321,7 +314,7 @@ mod tests {
         let (acme, region) = (Tenant::parse("acme").unwrap(), Region::parse("us-east").unwrap());
         let new = world.keyring.create_tenant(&acme, Some(&region), world.at()).await.unwrap();
         world.commit(&new.rests, &new.effects).unwrap();
-        let keys = world.keyring.tenant(&world.store, &acme, world.at()).await.unwrap().unwrap();
-        assert_eq!((keys.tenant(), keys.region()), (&acme, Some(&region)));
+        let life = world.keyring.life(&world.store, &acme).await.unwrap().unwrap();
+        assert_eq!((life.tenant(), life.region()), (&acme, region.as_str()));
     }
 }

@@ -1,5 +1,5 @@
-//! One attempt at something about a tenant's subjects or their keys, or about tenants: the caller may do it, the subjects are read anew, in turn with
-//! whoever else writes them, and what changes is committed with its record.
+//! One attempt at something about a tenant's subjects or their keys, or about tenants: the caller may do it, the subjects are
+//! read anew, in turn with whoever else writes them, and what changes is committed with its record.
 
 use std::sync::Arc;
 

@@ -7,8 +7,8 @@
 //!
 //! When a session was lost (another process logged out, the token was taken out and put back) each call logs in anew, once.
 //!
-//! Destruction is [`Destruction::Confirmed`] only by a hardware slot for a key that was made there and could never leave or be copied; what
-//! the token's keeper copied by other means no module tells.
+//! Destruction is [`Destruction::Confirmed`] only by a hardware slot, for a key that was made there and could never leave or be
+//! copied; what the token's keeper copied by other means no module tells.
 
 mod module;
 
@@ -197,7 +197,8 @@ impl TokenRoot {
         }
     }
 
-    /// Works with a session; with a new one, once, if the first was lost. A token may take its time: other tasks do not wait for it.
+    /// Works with a session; with a new one, once, if the first was lost. A token may take its time: other tasks do not wait for
+    /// it.
     fn with<T>(&self, work: impl Fn(&Session) -> Result<T, Failed>) -> Result<T, Error> {
         match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
             Ok(RuntimeFlavor::MultiThread) => block_in_place(|| self.with_session(work)),

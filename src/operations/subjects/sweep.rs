@@ -7,8 +7,8 @@
 //! the wall clock steps by more than a minute against the monotonic one, nothing is swept any more, also after a restart, until
 //! somebody says that the clock is right. A day's sweep ends at [`SWEPT_MAX`] subjects, and begins with another tenant each day.
 //!
-//! Each batch is one commit: the erasures, their certificates, and the entry that says so. What can't be read stops the sweep of its
-//! own tenant only.
+//! Each batch is one commit: the erasures, their certificates, and the entry that says so. What can't be read stops the sweep of
+//! its own tenant only.
 
 use std::{
     sync::{
@@ -369,15 +369,12 @@ impl Sweeper {
         }
         let erased = more.len();
         let entry = stored::Entry {
-            operation: Operation::Sweep.into(),
             principal: Principal::system("retention").as_str().to_owned(),
-            authentication: "host".to_owned(),
-            verdict: stored::Verdict::Allow.into(),
             effect: format!("kept until {}: {erased} subjects erased, {versions} key versions destroyed", date(cutoff)),
             policy_version: policy.version(),
             policy_hash: policy.hash().to_vec(),
             region: service.region().to_owned(),
-            ..Default::default()
+            ..start::entry(Operation::Sweep)
         };
         let record = Record::encode(tenant, entry, targets.finish())?;
         let Changes { mut effects, rests, disrupts, pending } =

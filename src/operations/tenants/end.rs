@@ -4,9 +4,9 @@
 use super::destroy::hold;
 use crate::{
     audit::{Effects, Record, Released, record::Targets},
-    id::{Action, ControlObject, Principal},
+    id::{Action, ControlObject, Principal, Tenant},
     keyring::{Changes, Life, Pending, Standing},
-    operations::{Halt, Service},
+    operations::{Halt, Service, start},
     proto::stored::{self, Operation, Outcome, TenantDestruction},
     store::{ReadPoint, Rests},
 };
@@ -15,8 +15,8 @@ use crate::{
 const REMAINS: usize = 4_000;
 
 impl Service {
-    /// Destroys the keys of a tenant that is ending and was due at `cutoff`, unless somebody is held; and takes away what is left of
-    /// one that was destroyed. `life` was read no earlier than `at`.
+    /// Destroys the keys of a tenant that is ending and was due at `cutoff`, unless somebody is held; and takes away what is left
+    /// of one that was destroyed. `life` was read no earlier than `at`.
     pub(in crate::operations) async fn end_tenant(&self, life: Life, at: ReadPoint, cutoff: u64) -> Result<(), Halt> {
         match life.standing() {
             Standing::Active | Standing::Wanted => return Ok(()),
@@ -61,7 +61,7 @@ impl Service {
     /// In the tenant's own log: it is the last that its auditors read there.
     async fn commit_end(
         &self,
-        tenant: &crate::id::Tenant,
+        tenant: &Tenant,
         effect: String,
         rests: Rests,
         effects: Effects,
@@ -71,15 +71,12 @@ impl Service {
         let mut targets = Targets::default();
         targets.add(ControlObject::Tenants.as_str(), Action::Destroy.as_str(), Outcome::Allowed, None);
         let entry = stored::Entry {
-            operation: Operation::DestroyTenant.into(),
             principal: Principal::system("tenants").as_str().to_owned(),
-            authentication: "host".to_owned(),
-            verdict: stored::Verdict::Allow.into(),
             effect,
             policy_version: policy.version(),
             policy_hash: policy.hash().to_vec(),
             region: self.region().to_owned(),
-            ..Default::default()
+            ..start::entry(Operation::DestroyTenant)
         };
         let record = Record::encode(tenant, entry, targets.finish())?;
         let effects = Effects { from_reserve: true, ..effects };
